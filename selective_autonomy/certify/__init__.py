@@ -1,0 +1,1 @@
+"""Thresholds with a finite-sample guarantee, or an explicit refusal that says what is missing."""

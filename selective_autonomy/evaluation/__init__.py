@@ -1,0 +1,1 @@
+"""Replay, metrics with intervals, active time, figures."""

@@ -1,0 +1,134 @@
+"""`params.yaml`, parsed once into frozen models. An unknown or missing key is an error that names it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+import yaml
+from pydantic import Field, ValidationError, model_validator
+
+from selective_autonomy.errors import ProcessError
+from selective_autonomy.frozen import Frozen
+
+
+class SplitShares(Frozen):
+    """Shares of the sessions of each stratum, in order of time; they sum to 1."""
+
+    train: float = Field(gt=0, lt=1)
+    fit: float = Field(gt=0, lt=1)
+    calibrate: float = Field(gt=0, lt=1)
+    test: float = Field(gt=0, lt=1)
+
+    @model_validator(mode="after")
+    def _sum_to_one(self) -> SplitShares:
+        total = self.train + self.fit + self.calibrate + self.test
+        if abs(total - 1) > 1e-9:
+            raise ValueError(f"split shares sum to {total}, expected 1")
+        return self
+
+
+class PolicyParams(Frozen):
+    """How the policy is built and trained.
+
+    `base`: "scratch", or any Hugging Face id or local path. The size fields (`hidden`, `layers`, `heads`,
+    `vocabulary`) are used for "scratch" only. `context`: tokens. `batch_tokens`: tokens in one optimiser step.
+    `lora_rank` 0: full fine-tuning. `warmup`: share of the optimiser steps.
+    """
+
+    base: str = "scratch"
+    hidden: int = Field(gt=0)
+    layers: int = Field(gt=0)
+    heads: int = Field(gt=0)
+    vocabulary: int = Field(ge=300)
+    context: int = Field(ge=128)
+    epochs: int = Field(gt=0)
+    batch_tokens: int = Field(gt=0)
+    learning_rate: float = Field(gt=0)
+    warmup: float = Field(ge=0, lt=1)
+    weight_decay: float = Field(ge=0)
+    lora_rank: int = Field(ge=0)
+    seed: int
+
+
+class CriticParams(Frozen):
+    """Gradient boosting: number of trees, leaves a tree, shrinkage, rows a leaf."""
+
+    trees: int = Field(gt=0)
+    leaves: int = Field(gt=1)
+    learning_rate: float = Field(gt=0)
+    min_leaf: int = Field(gt=0)
+    seed: int
+
+
+class CertificateParams(Frozen):
+    """Allowed risk per step and per session, confidence, and the number of cuts that are tested in order.
+
+    `alpha_session` None: no promise about whole sessions is asked for. `delta` is shared by the bounds.
+    """
+
+    alpha: float = Field(gt=0, lt=1)
+    alpha_session: float | None = Field(default=None, gt=0, lt=1)
+    delta: float = Field(gt=0, lt=1)
+    cuts: int = Field(gt=0)
+
+
+class ProcessParams(Frozen):
+    """One process through the whole loop.
+
+    `source`: which importer brings its traces. `feedback`: who judges proposals in the copilot replay:
+    the desk's simulated operators, or the log (same tool / strictly the same action). `cases`,
+    `new_cases`, `seed` are for source "desk".
+    """
+
+    source: Literal["desk", "star", "abcd", "jsonl"]
+    cases: int = Field(default=0, ge=0)
+    new_cases: int = Field(default=0, ge=0)
+    seed: int = 0
+    split: SplitShares
+    feedback: Literal["desk", "log_tool", "log_strict"]
+    policy: PolicyParams
+    critic: CriticParams
+    certificate: CertificateParams
+
+
+class ValidationParams(Frozen):
+    max_bad_share: float = Field(ge=0, le=1)
+
+
+class DriftParams(Frozen):
+    max_rows: int = Field(gt=0)
+    min_rows: int = Field(gt=0)
+
+
+class Params(Frozen):
+    telemetry: Literal[False]
+    processes: dict[str, ProcessParams]
+    validation: ValidationParams
+    drift: DriftParams
+
+    def process(self, process_id: str) -> ProcessParams:
+        """The parameters of one process.
+
+        Raises:
+            ProcessError: params.yaml has no such process.
+        """
+        if process_id not in self.processes:
+            raise ProcessError(
+                f"params.yaml has no process {process_id!r}; expected one of {sorted(self.processes)}, or add it there"
+            )
+        return self.processes[process_id]
+
+
+def load_params(path: Path) -> Params:
+    """Read params.yaml.
+
+    Raises:
+        ProcessError: the file is missing, not YAML, or has an unknown, missing or out-of-range key.
+    """
+    try:
+        return Params.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+    except OSError as err:
+        raise ProcessError(f"cannot read {path}: {err}; run from the project's root or give --params") from err
+    except (yaml.YAMLError, ValidationError) as err:
+        raise ProcessError(f"{path}: {err}") from err

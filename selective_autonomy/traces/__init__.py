@@ -1,0 +1,1 @@
+"""Sessions as versioned, append-only event logs; importers into them; splits over them."""
