@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 import jsonschema
 import yaml
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from selective_autonomy.errors import ProcessError
 from selective_autonomy.frozen import Frozen
@@ -33,7 +33,7 @@ class FieldSpec(Frozen):
     required: bool = False
     pii: bool = False
 
-    model_config = {"populate_by_name": True, "serialize_by_alias": True}
+    model_config = ConfigDict(populate_by_name=True, serialize_by_alias=True)
 
     @field_validator("schema_")
     @classmethod

@@ -6,6 +6,8 @@ import hashlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+from pydantic import Field
+
 from selective_autonomy.frozen import Frozen
 from selective_autonomy.process.actions import CloseChat, Scalar, TransferChat, UIAction
 from selective_autonomy.process.schema import canonical_json
@@ -22,7 +24,7 @@ class ScreenState(Frozen):
     screen: str | None = None
     forms: tuple[str, ...] | None = None
     controls: tuple[str, ...] | None = None
-    shown: dict[str, dict[str, Scalar]] = {}
+    shown: dict[str, dict[str, Scalar]] = Field(default_factory=dict)
     closed: bool = False
 
 
