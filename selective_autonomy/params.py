@@ -93,12 +93,28 @@ class ProcessParams(Frozen):
 
 
 class ValidationParams(Frozen):
+    """Limits of the trace and feedback expectations (quality_checks/expectations.py says what each is for)."""
+
     max_bad_share: float = Field(ge=0, le=1)
+    max_gap_hours: float = Field(gt=0)
+    min_operators: int = Field(ge=1)
+    max_operator_share: float = Field(gt=0, le=1)
+    min_sessions_per_procedure: int = Field(ge=0)
+    min_accept_share: float = Field(ge=0, le=1)
+    max_accept_share: float = Field(ge=0, le=1)
 
 
 class DriftParams(Frozen):
+    """Rows that are compared at most and at least; from which effect size on a column counts as drifted.
+
+    `category_threshold`: Jensen-Shannon distance (natural logarithm, 0 to 0.83). `number_threshold`: Wasserstein
+    distance in standard deviations of the reference.
+    """
+
     max_rows: int = Field(gt=0)
     min_rows: int = Field(gt=0)
+    category_threshold: float = Field(gt=0)
+    number_threshold: float = Field(gt=0)
 
 
 class Params(Frozen):
