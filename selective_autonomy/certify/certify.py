@@ -1,0 +1,201 @@
+"""From scored, labelled critical steps to a certificate: a threshold with its promises, or a refusal."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from selective_autonomy.certify.binomial import fewest_labels
+from selective_autonomy.certify.certificate import Bound, Certificate
+from selective_autonomy.certify.fixed_sequence import quantile_cuts
+from selective_autonomy.certify.sessions import certify_sessions, refused_session_bound, session_bound
+from selective_autonomy.certify.steps import StepTest, TestedCuts, pass_cuts, step_bound
+from selective_autonomy.errors import CertificateError
+from selective_autonomy.params import CertificateParams
+from selective_autonomy.process.schema import canonical_json
+
+_STEP_ASSUMPTION = {
+    "deflated": "steps: exact if the steps of a session are independent, approximately valid if they are clustered "
+    "(effective sample size)",
+    "betting": "steps: valid for any dependence inside sessions, if no session executes more steps than the most seen",
+}
+
+
+def certify(
+    scores_N: ArrayLike,
+    wrong_N: ArrayLike,
+    session_of_N: Sequence[str],
+    params: CertificateParams,
+    *,
+    process_id: str,
+    loss: str,
+    splits: dict[str, str],
+    policy_digest: str,
+    critic_digest: str,
+    cuts_C: ArrayLike | None = None,
+    step_test: StepTest = "deflated",
+) -> Certificate:
+    """Certify a threshold on the calibrate split.
+
+    Guarantee: with probability at least 1 - params.delta over draws of the calibrate split, every promise of
+    the certificate holds at `certificate.threshold` (delta is shared equally by the bounds asked for). The
+    session promise is exact; the step promise is what `selective_autonomy.certify.steps` says of its test.
+    Assumptions: sessions are independent draws of the population served; the policy and the critic have not
+    seen them; nobody saw their labels before. Sees: calibrate only, once.
+
+    Both promises hold at one threshold only if that threshold was tested for both: the session threshold is
+    therefore raised to the next cut that the step test passed (its risk can only fall by that).
+
+    Args:
+        scores_N: `p_accept` of the critical steps, in [0, 1]. Empty gives a refusal.
+        wrong_N: 0 / 1 or bool. All equal is no error: all right may certify, all wrong refuses.
+        session_of_N: each step's session id. Steps in any order: the certificate does not depend on it.
+        cuts_C: thresholds fixed before this split was looked at (`BoostedCritic.cuts`). None: quantiles of
+            these scores; label-free, but no longer independent of the steps that are counted above them.
+        step_test: "betting" where the step promise must hold at every sample size, at a cost in coverage.
+
+    Raises:
+        CertificateError: lengths differ, a score is NaN or outside [0, 1], or a label is not 0 / 1.
+    """
+    scores, wrong, session, ids = _checked(scores_N, wrong_N, session_of_N)
+    cuts = quantile_cuts(scores, params.cuts) if cuts_C is None else _checked_cuts(cuts_C)
+    delta = params.delta / (1 if params.alpha_session is None else 2)
+    risk, tested = pass_cuts(scores, wrong, session, cuts, params.alpha, delta, step_test)
+    bounds = [step_bound(risk, tested, scores.size)]
+    if params.alpha_session is not None:
+        sessions = certify_sessions(scores, wrong, session, params.alpha_session, delta)
+        bounds.append(_at_a_tested_cut(sessions, tested, scores, wrong, session, params.alpha))
+    return Certificate(
+        process_id=process_id,
+        loss=loss,
+        bounds=tuple(bounds),
+        splits=dict(splits),
+        policy_digest=policy_digest,
+        critic_digest=critic_digest,
+        scores_digest=_scores_digest(scores, wrong, session, ids, cuts),
+        assumptions=(
+            "sessions are independent draws of the population served, unseen by policy and critic",
+            "a label says whether the step was wrong (no label noise)",
+            _STEP_ASSUMPTION[step_test],
+            "cuts: quantiles of the calibrate scores, label-free"
+            if cuts_C is None
+            else "cuts: fixed before the calibrate split was looked at",
+        ),
+    )
+
+
+def verify_certificate(
+    certificate: Certificate,
+    scores_N: ArrayLike,
+    wrong_N: ArrayLike,
+    session_of_N: Sequence[str],
+    params: CertificateParams,
+    *,
+    cuts_C: ArrayLike | None = None,
+    step_test: StepTest = "deflated",
+) -> None:
+    """Recompute a certificate from its evidence.
+
+    Raises:
+        CertificateError: the evidence is not what the certificate was made from, or gives another certificate;
+            the message names every field that differs.
+    """
+    again = certify(
+        scores_N,
+        wrong_N,
+        session_of_N,
+        params,
+        process_id=certificate.process_id,
+        loss=certificate.loss,
+        splits=certificate.splits,
+        policy_digest=certificate.policy_digest,
+        critic_digest=certificate.critic_digest,
+        cuts_C=cuts_C,
+        step_test=step_test,
+    )
+    stated, found = certificate.model_dump(mode="json"), again.model_dump(mode="json")
+    differing = sorted(name for name in stated if stated[name] != found[name])
+    if differing:
+        raise CertificateError(
+            f"certificate {certificate.id} does not follow from this evidence: {differing} differ; "
+            f"stated {[stated[d] for d in differing]}, recomputed {[found[d] for d in differing]}; "
+            "check that scores, labels and parameters are those it was made from"
+        )
+
+
+def _at_a_tested_cut(
+    bound: Bound,
+    tested: TestedCuts,
+    scores_N: NDArray[np.float64],
+    wrong_N: NDArray[np.bool_],
+    session_N: NDArray[np.int64],
+    alpha_step: float,
+) -> Bound:
+    """The session bound at the lowest cut that passed the step test and is no lower than its own threshold."""
+    if bound.threshold is None or not tested.passed:
+        return bound
+    stricter = [float(tested.cuts[c]) for c in tested.passed if tested.cuts[c] >= bound.threshold]
+    if stricter:
+        return session_bound(min(stricter), scores_N, wrong_N, session_N, bound.alpha, bound.delta)
+    # Above every cut that passed for steps: what little executes up there says too little about steps.
+    executed_N = scores_N >= bound.threshold
+    needed = fewest_labels(float(wrong_N[executed_N].mean()), alpha_step, bound.delta)
+    return refused_session_bound(
+        bound.n,
+        bound.alpha,
+        bound.delta,
+        None if needed is None else int(np.ceil(needed / executed_N.sum() * bound.n)),
+    )
+
+
+def _checked(
+    scores_N: ArrayLike, wrong_N: ArrayLike, session_of_N: Sequence[str]
+) -> tuple[NDArray[np.float64], NDArray[np.bool_], NDArray[np.int64], list[str]]:
+    """Validated arrays in one canonical order, session codes, and the session ids behind the codes.
+
+    Sessions are coded in the order of the sha256 of their ids: the same for any order of the input, and
+    unrelated to labels, as the betting test needs.
+    """
+    scores = np.asarray(scores_N, dtype=np.float64)
+    labels = np.asarray(wrong_N)
+    if scores.ndim != 1 or labels.shape != scores.shape or len(session_of_N) != scores.size:
+        raise CertificateError(
+            f"scores, labels and session ids must be one-dimensional and equally long; "
+            f"got {scores.shape}, {labels.shape}, {len(session_of_N)}"
+        )
+    if not bool(np.all((scores >= 0) & (scores <= 1))):
+        bad = int(np.flatnonzero(~((scores >= 0) & (scores <= 1)))[0])
+        raise CertificateError(f"score {bad} is {scores[bad]!r}; expected a number in [0, 1]: repair the critic")
+    if scores.size and not bool(np.all((labels == 0) | (labels == 1))):
+        bad = int(np.flatnonzero(~((labels == 0) | (labels == 1)))[0])
+        raise CertificateError(f"label {bad} is {labels[bad]!r}; expected 0 (right) or 1 (wrong)")
+    ids = sorted(set(session_of_N), key=lambda s: hashlib.sha256(s.encode()).hexdigest())
+    code = {session_id: i for i, session_id in enumerate(ids)}
+    session = np.fromiter((code[s] for s in session_of_N), dtype=np.int64, count=scores.size)
+    wrong = labels.astype(bool)
+    order = np.lexsort((wrong, scores, session))
+    return scores[order], wrong[order], session[order], ids
+
+
+def _checked_cuts(cuts_C: ArrayLike) -> NDArray[np.float64]:
+    cuts = np.unique(np.asarray(cuts_C, dtype=np.float64))[::-1]
+    if not cuts.size or not bool(np.all((cuts >= 0) & (cuts <= 1))):
+        raise CertificateError(f"cuts must be at least one number in [0, 1]; got {cuts_C!r}")
+    return cuts
+
+
+def _scores_digest(
+    scores_N: NDArray[np.float64],
+    wrong_N: NDArray[np.bool_],
+    session_N: NDArray[np.int64],
+    ids: list[str],
+    cuts_C: NDArray[np.float64],
+) -> str:
+    """sha256 over session ids, rows (session, score, label) in canonical order, and cuts."""
+    digest = hashlib.sha256(canonical_json([ids, cuts_C.tolist()]).encode())
+    for column in (session_N.astype("<i8"), scores_N.astype("<f8"), wrong_N.astype("u1")):
+        digest.update(column.tobytes())
+    return digest.hexdigest()

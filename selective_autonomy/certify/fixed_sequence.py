@@ -1,0 +1,53 @@
+"""Testing cuts in a fixed order: from the strictest on, each at the full delta, until the first that fails.
+
+Why no correction for the number of cuts is needed: a false promise is made only if the *first* cut in the
+order whose risk exceeds alpha passes its test, and that has probability at most delta.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+def quantile_cuts(scores_N: NDArray[np.float64], cuts: int) -> NDArray[np.float64]:
+    """Thresholds that execute about 1/cuts, 2/cuts, ... 1 of the steps, strictest (highest) first.
+
+    Each is a score that occurs; equal ones are merged, so ties everywhere leave a single cut. Empty in, empty out.
+    """
+    if scores_N.size == 0:
+        return np.empty(0)
+    ranked_N = np.sort(scores_N)[::-1]
+    last_C = np.ceil(np.arange(1, cuts + 1) * scores_N.size / cuts).astype(np.int64) - 1
+    return np.unique(ranked_N[last_C])[::-1]
+
+
+def first_worth_testing(
+    hoped_upper_C: NDArray[np.float64], best_upper_C: NDArray[np.float64], alpha: float
+) -> int | None:
+    """Where the sequence starts: the first cut with enough executed units for its test to be worth its risk.
+
+    A cut that cannot pass even with zero wrong ones would stop the sequence for certain, and one that passes
+    only by luck would stop it most of the time. So the start is the first cut that would pass if alpha / 2 of
+    its units were wrong; where there is none, the first that could pass with none wrong; else None.
+
+    Validity: both limits are computed from counts of executed units, never from labels. Given those counts the
+    labels are still distributed as before, so the order remains fixed with respect to what is tested.
+
+    Args:
+        hoped_upper_C, best_upper_C: the test's upper limits if alpha / 2, and if none, of the units were wrong.
+    """
+    for upper_C in (hoped_upper_C, best_upper_C):
+        passing = np.flatnonzero(upper_C <= alpha)
+        if passing.size:
+            return int(passing[0])
+    return None
+
+
+def passed_in_order(upper_C: NDArray[np.float64], start: int | None, alpha: float) -> list[int]:
+    """Indices of the cuts that pass, from `start` on, up to the first that does not. Empty if there is no start."""
+    if start is None:
+        return []
+    failing = np.flatnonzero(upper_C[start:] > alpha)
+    stop = start + int(failing[0]) if failing.size else upper_C.size
+    return list(range(start, stop))
