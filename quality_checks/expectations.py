@@ -293,6 +293,7 @@ FEEDBACK_ROWS = (
         column="accepted",
         value_set=[True, False],
     ),
+    _feedback("tier_is_given", "quarantine", "the tier is given", "ExpectColumnValuesToNotBeNull", column="tier"),
     _feedback(
         "tier_is_known",
         "quarantine",
