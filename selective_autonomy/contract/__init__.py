@@ -1,1 +1,6 @@
-"""One renderer for training and serving: what a policy reads, what it may write, how that is parsed."""
+"""One object that renders sessions for training and serving alike, and parses actions back."""
+
+from selective_autonomy.contract.contract import Contract
+from selective_autonomy.contract.rendering import Segment
+
+__all__ = ["Contract", "Segment"]
