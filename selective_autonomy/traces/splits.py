@@ -1,0 +1,156 @@
+"""Splits by session and time: train (policy) / fit (critic) / calibrate (threshold) / test, never one for two jobs."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Literal, get_args
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from selective_autonomy.errors import CorruptTraceFile, SplitError
+from selective_autonomy.params import SplitShares
+from selective_autonomy.traces.schema import OperatorAction, Session
+from selective_autonomy.traces.store import whole_file
+
+Split = Literal["train", "fit", "calibrate", "test"]
+SPLITS: tuple[Split, ...] = get_args(Split)
+
+
+def is_splittable(session: Session) -> bool:
+    """True for a case worked to its end with at least one step; only these are trained and measured on."""
+    return session.outcome.status == "complete" and any(isinstance(e, OperatorAction) for e in session.events)
+
+
+def assign_splits(sessions: Sequence[Session], shares: SplitShares) -> dict[str, Split]:
+    """Give every splittable session one side; the others are left out.
+
+    Strata are `labels["stratum"]` ("all" where there is none). In each, sessions in order of time, then id, are cut
+    at the floor of the cumulated shares. The time is `labels["opened_at"]` where the importer knows when the
+    case was opened (ISO 8601, UTC), else that of the first event.
+
+    Raises:
+        SplitError: an id occurs twice, or a side would be empty.
+    """
+    _refuse_twice(session.session_id for session in sessions)
+    strata: dict[str, list[Session]] = defaultdict(list)
+    for session in filter(is_splittable, sessions):
+        strata[session.labels.get("stratum", "all")].append(session)
+    splits: dict[str, Split] = {}
+    for stratum in sorted(strata):
+        in_order = sorted(strata[stratum], key=lambda s: (_opened_at(s), s.session_id))
+        starts = _cuts(len(in_order), shares)
+        for split, start, stop in zip(SPLITS, starts, [*starts[1:], len(in_order)], strict=True):
+            splits.update({session.session_id: split for session in in_order[start:stop]})
+    _refuse_empty(splits)
+    return splits
+
+
+def check_splits(splits: Mapping[str, Split], sessions: Sequence[Session]) -> None:
+    """Raise unless the splits fit the sessions and nothing is on two sides.
+
+    Raises:
+        SplitError: an id occurs twice; one logged case (`source`) stands under several ids on different
+            sides; a split names a session that is not there; a splittable session has no side; a side is empty.
+    """
+    _refuse_twice(session.session_id for session in sessions)
+    known = {session.session_id for session in sessions}
+    unknown = sorted(set(splits) - known)
+    if unknown:
+        raise SplitError(
+            f"{len(unknown)} sessions in the splits are not in the traces, e.g. {unknown[:3]}; split again"
+        )
+    missing = [s.session_id for s in sessions if is_splittable(s) and s.session_id not in splits]
+    if missing:
+        raise SplitError(f"{len(missing)} sessions have no side, e.g. {missing[:3]}; split again")
+    sides: dict[str, set[str]] = defaultdict(set)
+    for session in sessions:
+        if session.session_id in splits:
+            sides[session.source].add(splits[session.session_id])
+    torn = sorted(source for source, on in sides.items() if len(on) > 1)
+    if torn:
+        raise SplitError(f"{len(torn)} cases are on two sides under different ids, e.g. {torn[:3]}; import them once")
+    _refuse_empty(splits)
+
+
+def split_digests(splits: Mapping[str, Split]) -> dict[str, str]:
+    """For each split the sha256 of its sorted session ids joined by newlines, in hex."""
+    return {
+        split: hashlib.sha256("\n".join(sorted(i for i, s in splits.items() if s == split)).encode()).hexdigest()
+        for split in SPLITS
+    }
+
+
+def write_splits(splits: Mapping[str, Split], path: Path) -> None:
+    """Write splits as Parquet with columns session_id, split, sorted by id; whole or not at all."""
+    rows = sorted(splits.items())
+    table = pa.table(
+        {
+            "session_id": pa.array([session_id for session_id, _ in rows], pa.string()),
+            "split": pa.array([split for _, split in rows], pa.string()),
+        }
+    )
+    with whole_file(path) as temporary:
+        pq.write_table(table, temporary, compression="zstd")
+
+
+def read_splits(path: Path) -> dict[str, Split]:
+    """Read what `write_splits` wrote.
+
+    Raises:
+        CorruptTraceFile: the file is missing, truncated, has other columns or an unknown split.
+        SplitError: a session id stands in it twice.
+    """
+    try:
+        table = pq.read_table(path, partitioning=None)
+    except (OSError, pa.ArrowException) as err:
+        raise CorruptTraceFile(path, 0, f"not a whole Parquet file ({err}); split again") from err
+    if table.schema.names != ["session_id", "split"]:
+        raise CorruptTraceFile(path, 0, f"got columns {table.schema.names}, expected session_id and split")
+    ids, names = table.column("session_id").to_pylist(), table.column("split").to_pylist()
+    _refuse_twice(ids)
+    splits: dict[str, Split] = {}
+    for row, (session_id, name) in enumerate(zip(ids, names, strict=True), start=1):
+        if name not in SPLITS:
+            raise CorruptTraceFile(path, row, f"row {row}: got split {name!r}, expected one of {list(SPLITS)}")
+        splits[session_id] = name
+    return splits
+
+
+def _opened_at(session: Session) -> datetime:
+    opened = session.labels.get("opened_at")
+    if opened is None:
+        assert session.started_at is not None  # a splittable session has a step, so an event
+        return session.started_at
+    try:
+        return datetime.fromisoformat(opened).astimezone(UTC)
+    except ValueError as err:
+        raise SplitError(
+            f"session {session.session_id!r}: label opened_at is {opened!r}, expected an ISO 8601 time"
+        ) from err
+
+
+def _cuts(n: int, shares: SplitShares) -> list[int]:
+    # 1e-9: 0.6 + 0.175 + 0.075 is 0.85 but for the last bit of a float, and n times it must not floor to one less.
+    cumulated = (0.0, shares.train, shares.train + shares.fit, shares.train + shares.fit + shares.calibrate)
+    return [math.floor(n * share + 1e-9) for share in cumulated]
+
+
+def _refuse_twice(ids: Iterable[str]) -> None:
+    seen: set[str] = set()
+    twice: set[str] = set()
+    for session_id in ids:
+        (twice if session_id in seen else seen).add(session_id)
+    if twice:
+        raise SplitError(f"{len(twice)} session ids occur twice, e.g. {sorted(twice)[:3]}; ids must be unique")
+
+
+def _refuse_empty(splits: Mapping[str, Split]) -> None:
+    empty = [split for split in SPLITS if split not in splits.values()]
+    if empty:
+        raise SplitError(f"{len(splits)} sessions leave {empty} empty; give more complete sessions or other shares")
