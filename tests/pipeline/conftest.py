@@ -1,0 +1,1 @@
+"""Pipeline tests: the real Dagster, MLflow on SQLite and DVC, on a tiny process."""
