@@ -22,22 +22,18 @@ def quantile_cuts(scores_N: NDArray[np.float64], cuts: int) -> NDArray[np.float6
     return np.unique(ranked_N[last_C])[::-1]
 
 
-def first_worth_testing(
-    hoped_upper_C: NDArray[np.float64], best_upper_C: NDArray[np.float64], alpha: float
-) -> int | None:
+def first_worth_testing(hoped_upper_HC: NDArray[np.float64], alpha: float) -> int | None:
     """Where the sequence starts: the first cut with enough executed units for its test to be worth its risk.
 
     A cut that cannot pass even with zero wrong ones would stop the sequence for certain, and one that passes
-    only by luck would stop it most of the time. So the start is the first cut that would pass if alpha / 2 of
-    its units were wrong; where there is none, the first that could pass with none wrong; else None.
+    only by luck would stop it most of the time. So each row of `hoped_upper_HC` holds the upper limits that
+    the cuts would have if a hoped share of their units were wrong, the most demanding hope first; the start
+    is the first cut that would pass under the first hope under which any would. None: none could pass at all.
 
-    Validity: both limits are computed from counts of executed units, never from labels. Given those counts the
+    Validity: the limits are computed from counts of executed units, never from labels. Given those counts the
     labels are still distributed as before, so the order remains fixed with respect to what is tested.
-
-    Args:
-        hoped_upper_C, best_upper_C: the test's upper limits if alpha / 2, and if none, of the units were wrong.
     """
-    for upper_C in (hoped_upper_C, best_upper_C):
+    for upper_C in hoped_upper_HC:
         passing = np.flatnonzero(upper_C <= alpha)
         if passing.size:
             return int(passing[0])

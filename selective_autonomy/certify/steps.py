@@ -14,6 +14,10 @@ from selective_autonomy.certify.dependence import betting_upper, deflated_upper,
 from selective_autonomy.certify.fixed_sequence import first_worth_testing, passed_in_order
 
 StepTest = Literal["deflated", "betting"]
+# Shares of alpha that the first cut is hoped to have wrong, for the choice of where to start. Coverage certified
+# in 150 resamples of STAR at alpha 0.10 / 0.20, 354 sessions: first hope 0 (any cut that can pass at all) 0.14 /
+# 0.45, 0.65: 0.14 / 0.45, 0.8: 0.18 / 0.45; 100 sessions: 0: 0.07 / 0.34, 0.65: 0.07 / 0.39, 0.8: 0.00 / 0.40.
+_HOPES = (0.65, 0.4, 0.0)
 _MOST_COPIES = 4096  # the longest look ahead for labels missing: this many times the labels at hand
 
 
@@ -69,19 +73,19 @@ def pass_cuts(
     """
     sessions = int(session_N.max()) + 1 if session_N.size else 0
     risk = StepRisk(test, alpha, delta, intraclass_correlation(wrong_N, session_N) if session_N.size else 0.0)
-    # Only the start's limits, hoped and best, must not see labels: without a correlation they are label-free.
+    # The correlation is estimated from labels, which the choice of the start must not see.
     blind = StepRisk(test, alpha, delta, 0.0)
     executed = np.zeros((cuts_C.size, sessions))
     wrong = np.zeros((cuts_C.size, sessions))
-    upper_C, hoped_C, best_C = np.ones(cuts_C.size), np.ones(cuts_C.size), np.ones(cuts_C.size)
+    upper_C = np.ones(cuts_C.size)
+    hoped_HC = np.ones((len(_HOPES), cuts_C.size))
     for c, cut in enumerate(cuts_C):
         executed_N = scores_N >= cut
         executed[c] = np.bincount(session_N[executed_N], minlength=sessions)
         wrong[c] = np.bincount(session_N[executed_N & wrong_N], minlength=sessions)
         upper_C[c] = risk.upper(executed[c], wrong[c])
-        hoped_C[c] = blind.upper(executed[c], alpha / 2 * executed[c])
-        best_C[c] = blind.upper(executed[c], np.zeros(sessions))
-    start = first_worth_testing(hoped_C, best_C, alpha)
+        hoped_HC[:, c] = [blind.upper(executed[c], hope * alpha * executed[c]) for hope in _HOPES]
+    start = first_worth_testing(hoped_HC, alpha)
     return risk, TestedCuts(cuts_C, executed, wrong, upper_C, start, passed_in_order(upper_C, start, alpha))
 
 
@@ -132,7 +136,7 @@ def _labels_missing(risk: StepRisk, tested: TestedCuts, n: int) -> int | None:
         needed = [_sessions_needed(risk, tested.executed[c], tested.wrong[c]) for c in cuts]
         possible = [sessions for sessions in needed if sessions is not None]
         if possible:
-            return max(round((min(possible) / tested.executed.shape[1] - 1) * n), 1)
+            return max(round((min(possible) / int(tested.executed.shape[1]) - 1) * n), 1)
     return None
 
 
