@@ -72,19 +72,19 @@ def drift_report(reference: pd.DataFrame, current: pd.DataFrame, params: DriftPa
 
     Larger windows are sampled down to `params.max_rows` rows; `seed` fixes the sample and the random deals.
     """
-    counts = {"reference_rows": len(reference), "current_rows": len(current)}
+    rows = (len(reference), len(current))
     for name, window in (("reference", reference), ("current", current)):
         if len(window) < params.min_rows:
             reason = f"not enough data: {len(window)} of {params.min_rows} rows in the {name} window"
-            return DriftResult("not_enough_data", reason, **counts)
+            return DriftResult("not_enough_data", reason, *rows)
     windows = _Windows.prepare(reference, current, params, seed)
     if not windows.measurable:
-        return DriftResult("not_enough_data", "not enough data: no watched column is in both windows", **counts)
+        return DriftResult("not_enough_data", "not enough data: no watched column is in both windows", *rows)
     snapshot = json.loads(_evidently(windows, params).json())
     scores = {m["config"]["column"]: float(m["value"]) for m in snapshot["metrics"]}
     deals = dealt_windows(windows.session_of_row, len(windows.reference), np.random.default_rng(seed))
     columns = tuple(_judge(column, windows, scores.get(column.name), deals, params) for column in DRIFT_COLUMNS)
-    return DriftResult(*_overall(columns), columns=columns, snapshot=snapshot, **counts)
+    return DriftResult(*_overall(columns), *rows, columns=columns, snapshot=snapshot)
 
 
 def drift_html(reference: pd.DataFrame, current: pd.DataFrame, params: DriftParams, seed: int) -> str:
@@ -119,13 +119,13 @@ class _Windows:
         new = {}
         for column in DRIFT_COLUMNS:
             if column.kind == "category" and all(column.name in window for window in cleaned):
-                known = set(_clean(reference[column.name], column))
-                new[column.name] = sorted(set(cleaned[1][column.name]) - known)
+                known = set(_clean(reference[column.name], column).unique())
+                new[column.name] = sorted(set(cleaned[1][column.name].unique()) - known)
                 _fold_rare(cleaned, column.name)
         measurable = tuple(
             c for c in DRIFT_COLUMNS if all(c.name in window and window[c.name].notna().any() for window in cleaned)
         )
-        return _Windows(*cleaned, _session_numbers(*sampled), measurable, new)
+        return _Windows(cleaned[0], cleaned[1], _session_numbers(*sampled), measurable, new)
 
     def both(self, name: str) -> pd.Series:
         return pd.concat([self.reference[name], self.current[name]], ignore_index=True)

@@ -82,14 +82,14 @@ def validation_report(result: ValidationResult) -> str:
         f"{counts['quarantined']} are quarantined, {counts['unreadable']} raw rows could not be read. "
         f"Bad share: {result.bad_share:.2%}.",
         "",
-        "| suite | expectation | result | failing rows | observed | when it fails |",
+        "| suite | expectation | result | failing rows | observed | meaning |",
         "|---|---|---|---:|---|---|",
     ]
     for o in result.outcomes:
         verdict = "ok" if o.success else ("**blocks**" if o.blocking else o.severity)
         failing = f"{o.n_failed} of {o.n_rows}" if o.n_failed else ""
         noted = "could not be computed" if o.error else (o.observed or "")[:60]
-        lines.append(f"| {o.suite} | {o.name} | {verdict} | {failing} | {noted} | not: {o.description} |")
+        lines.append(f"| {o.suite} | {o.name} | {verdict} | {failing} | {noted} | {o.description} |")
     reasons = Counter(reason for held in result.quarantined for reason in held.reasons)
     reasons.update("unreadable" for _ in result.unreadable)
     if reasons:
