@@ -91,7 +91,8 @@ def work_case(
     Args:
         decider: None: nobody is asked and the operator does every step (the all-human control).
         stage: in stage "logging" the decider is not asked either.
-        handover_seconds: operator time to find into a case that ran by itself so far; charged once a case.
+        handover_seconds: operator time to find into a case that ran on by itself; charged once a case, at the first
+            step that follows an executed one.
         on_feedback: called with each answer before the step is done; what it raises ends the work on the case.
         clock: seconds, monotonic; times the decider. `pause`: waits that many seconds.
 
@@ -171,7 +172,7 @@ class _Case:
             self._operator_acts(digest, decided)
             return
         proposed = decided.proposal.action
-        judgement = self.operator.review(self.desk, self.case_id, decided.proposal)
+        judgement = self.operator.review(self.case_id, decided.proposal)
         if judgement.verdict == "accept":
             self._answered(view, digest, decided, proposed, judgement)
             try:
@@ -179,13 +180,13 @@ class _Case:
                 return
             except IllegalAction as err:
                 logger.warning("case %r: the desk refused what was accepted: %s", self.case_id, err)
-        action, seconds = self.operator.act(self.desk, self.case_id)
+        action, seconds = self.operator.act(self.case_id)
         if judgement.verdict == "correct":
             self._answered(view, digest, decided, proposed, judgement, action)
         self._do("operator", action, digest, (judgement.seconds or 0.0) + seconds, decided, judgement)
 
     def _operator_acts(self, digest: str, decided: StepDecision | None) -> None:
-        action, seconds = self.operator.act(self.desk, self.case_id)
+        action, seconds = self.operator.act(self.case_id)
         self._do("operator", action, digest, seconds, decided)
 
     def _do(
@@ -198,8 +199,9 @@ class _Case:
         judgement: Judgement | None = None,
     ) -> None:
         """Do one action on the desk, exactly once, and write it down."""
-        takes_over = by == "operator" and bool(self.steps) and all(step.by == "autonomy" for step in self.steps)
-        handover = self.handover_seconds if takes_over else 0.0
+        after_autonomy = by == "operator" and bool(self.steps) and self.steps[-1].by == "autonomy"
+        charged = any(step.handover_seconds for step in self.steps)
+        handover = self.handover_seconds if after_autonomy and not charged else 0.0
         key = step_key(digest, action)
         self._asking_again(
             lambda: self.desk.perform(

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationInfo, field_validator
 from sqlalchemy import Column, Connection, Integer, MetaData, String, Table, Text, create_engine, event, func, select
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -43,18 +43,25 @@ class FeedbackRecord(Frozen):
     session_id: str = Field(min_length=1, max_length=200)
     proposal_id: str = Field(min_length=1, max_length=200)
     verdict: Verdict
-    reason: CorrectReason | None = None
+    reason: CorrectReason | None = Field(default=None, validate_default=True)
     action: UIAction | None = None
     operator_id: str = Field(default="unknown", min_length=1, max_length=200)
     seconds: float | None = Field(default=None, ge=0, allow_inf_nan=False)
 
-    @model_validator(mode="after")
-    def _reason_belongs_to_a_correction(self) -> FeedbackRecord:
-        if (self.verdict == "correct") != (self.reason is not None):
-            raise ValueError(f"verdict {self.verdict!r} with reason {self.reason!r}; give a reason for 'correct' only")
-        if self.verdict == "accept" and self.action is not None:
+    @field_validator("reason")
+    @classmethod
+    def _belongs_to_a_correction(cls, reason: CorrectReason | None, info: ValidationInfo) -> CorrectReason | None:
+        verdict = info.data.get("verdict")
+        if verdict is not None and (verdict == "correct") != (reason is not None):
+            raise ValueError(f"got {reason!r} with verdict {verdict!r}; give a reason for 'correct', and only then")
+        return reason
+
+    @field_validator("action")
+    @classmethod
+    def _replaces_what_was_corrected(cls, action: UIAction | None, info: ValidationInfo) -> UIAction | None:
+        if action is not None and info.data.get("verdict") == "accept":
             raise ValueError("an accepted proposal has no other action; leave `action` out or send 'correct'")
-        return self
+        return action
 
     @property
     def digest(self) -> str:

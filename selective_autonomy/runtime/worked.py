@@ -23,7 +23,7 @@ class WorkedStep(Frozen):
             had been handed over wholly).
         judgement: the operator's answer, where a proposal was shown.
         seconds: the actor's time on this step, without `handover_seconds`.
-        handover_seconds: what it cost the operator to find into a case that had run by itself until here.
+        handover_seconds: what it cost the operator to find into a case that had run on by itself.
     """
 
     by: Literal["operator", "autonomy"]
