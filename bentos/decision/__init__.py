@@ -1,0 +1,1 @@
+"""The decision service: one approved decision bundle behind typed endpoints."""

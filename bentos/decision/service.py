@@ -1,0 +1,197 @@
+"""The decision service: decide, suggest, take feedback. An internal fault is a Defer, never a traceback."""
+
+# BentoML reads the annotations of the endpoints: no `from __future__ import annotations` here.
+import asyncio
+import functools
+import logging
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
+
+import bentoml
+from starlette.responses import JSONResponse
+
+from bentos.decision.answers import refusal
+from bentos.decision.api_models import (
+    DecideBatchAnswer,
+    DecideBatchRequest,
+    DecideRequest,
+    DecisionAnswer,
+    FeedbackAnswer,
+    FeedbackRequest,
+    OpenSession,
+    SuggestAnswer,
+    SuggestRequest,
+    answer_of,
+)
+from bentos.decision.checks import BadSession, check_session
+from bentos.decision.guarded import GuardedService
+from bentos.decision.settings import DECIDE_SECONDS, TRAFFIC_SECONDS, read_settings
+from selective_autonomy.decision import StepDecision
+from selective_autonomy.errors import StoreError
+from selective_autonomy.gate import Defer, DeferReason, Stage
+from selective_autonomy.traces.schema import Session
+from selective_autonomy.traces.screen import state_digest
+
+logger = logging.getLogger("bentoml.decision")
+T = TypeVar("T")
+
+
+def _answers(endpoint: Callable[[Any, Any], Awaitable[Any]]) -> Callable[[Any, Any], Awaitable[Any]]:
+    """A refused body or session becomes its 4xx, a store that failed 503; nothing else gets out of an endpoint."""
+
+    @functools.wraps(endpoint)
+    async def answered(self: Any, request: Any) -> Any:
+        if isinstance(request, JSONResponse):
+            return request
+        try:
+            return await endpoint(self, request)
+        except BadSession as bad:
+            return refusal(422, bad.code, bad.field, str(bad))
+        except StoreError as err:
+            logger.exception("feedback was not kept")
+            return refusal(503, err.code, None, "the answer could not be made durable; send it again")
+        except Exception:
+            logger.exception("%s failed", endpoint.__name__)
+            return refusal(503, "internal_error", None, "the request was not carried out; the log has the reason")
+
+    return answered
+
+
+@bentoml.service(
+    name="decision",
+    service_class=GuardedService,
+    workers=1,  # a second worker is a second copy of the model; one decides faster than one desk can act
+    traffic={"timeout": TRAFFIC_SECONDS},
+    logging={"access": {"enabled": False}},  # halves the requests per second, and the metrics count them
+    envs=[
+        {"name": "OMP_WAIT_POLICY", "value": "PASSIVE"},  # spinning threads make torch 5-20 times slower here
+        {"name": "BENTOML_DO_NOT_TRACK", "value": "True"},
+        {"name": "HF_HUB_OFFLINE", "value": "1"},
+        {"name": "HF_HUB_DISABLE_TELEMETRY", "value": "1"},
+    ],
+)
+class Decision:
+    """Decides the next step of a case with the approved bundle of one process, or defers it with a reason."""
+
+    def __init__(self) -> None:
+        # Not at the top: the process that only watches the workers would load the models' libraries, too.
+        from bentos.decision.loading import load_served
+        from bentos.decision.metrics import Metrics
+        from selective_autonomy.runtime.feedback_store import FeedbackStore
+
+        settings = read_settings()
+        self._served = load_served()
+        self._metrics = Metrics(self._served.process_id, self._served.version)
+        self._thread = ThreadPoolExecutor(1, "decide")  # models are not made for two threads at once
+        self._may_be_called = bool(settings.tokens) or settings.auth_off
+        if not self._may_be_called:
+            logger.error("no token is set, so every call is refused; set SELECTIVE_AUTONOMY_TOKENS")
+        self._store: FeedbackStore | None = None
+        try:
+            self._store = FeedbackStore(settings.feedback / f"{self._served.process_id}.db")
+        except StoreError:
+            logger.exception("feedback cannot be kept; the service is not ready")
+
+    def __is_ready__(self) -> bool:
+        return self._served.refusal is None and self._store is not None and self._may_be_called
+
+    @bentoml.on_shutdown
+    def close(self) -> None:
+        self._thread.shutdown(wait=False, cancel_futures=True)
+        if self._store is not None:
+            self._store.close()
+
+    @bentoml.api
+    @_answers
+    async def decide(self, request: DecideRequest, /) -> DecisionAnswer:
+        """Execute or Defer for the next step of one case."""
+        decided = await self._decide([request.session], request.stage, "session")
+        return answer_of(decided[0])
+
+    @bentoml.api
+    @_answers
+    async def decide_batch(self, request: DecideBatchRequest, /) -> DecideBatchAnswer:
+        """The same for many cases at once; one bad session refuses the whole batch and is named."""
+        decided = await self._decide(request.sessions, request.stage, "sessions.{}")
+        return DecideBatchAnswer(decisions=[answer_of(d) for d in decided])
+
+    @bentoml.api
+    @_answers
+    async def suggest(self, request: SuggestRequest, /) -> SuggestAnswer:
+        """Ranked proposals for a person (copilot); none while the bundle may not be used."""
+        ...
+
+    @bentoml.api
+    @_answers
+    async def feedback(self, request: FeedbackRequest, /) -> FeedbackAnswer:
+        """Keep one answer to a proposal. The same key with the same body answers the same, with another one 409."""
+        if request.process_id != self._served.process_id:
+            raise BadSession(
+                "unknown_process",
+                "process_id",
+                f"this service serves {self._served.process_id!r}, got {request.process_id!r}",
+            )
+        if self._store is None:
+            raise StoreError("the feedback store could not be opened when the service started")
+        (recorded,) = await asyncio.to_thread(self._store.record, [request])
+        if recorded == "conflict":
+            return refusal(
+                409, "conflict", "idempotency_key", "the key was used for another answer; use a new key for a new one"
+            )
+        if recorded == "stored":
+            self._metrics.answered(request)
+        return FeedbackAnswer(
+            idempotency_key=request.idempotency_key, proposal_id=request.proposal_id, verdict=request.verdict
+        )
+
+    async def _decide(self, opened: Sequence[OpenSession], stage: Stage, where: str) -> list[StepDecision]:
+        """Decide, or defer all with one reason. `where`: the path of a session in the body, `{}` for its index."""
+        started = time.perf_counter()
+        sessions = [one.as_session() for one in opened]
+        decided = await self._decided(sessions, stage, where)
+        self._metrics.took(time.perf_counter() - started)
+        for one in decided:
+            self._metrics.decided(one)
+        return decided
+
+    async def _decided(self, sessions: list[Session], stage: Stage, where: str) -> list[StepDecision]:
+        bundle = self._served.bundle
+        if self._served.refusal is not None or bundle is None:
+            return _defer_all(sessions, self._served.refusal or "contract_mismatch")
+
+        def decide() -> list[StepDecision]:
+            for index, session in enumerate(sessions):
+                _check(bundle, session, where.format(index))
+            if len(sessions) == 1:
+                return [bundle.decide(sessions[0], stage=stage)]
+            return bundle.decide_batch(sessions, stage=stage)
+
+        try:
+            return await self._in_time(decide)
+        except BadSession:
+            raise
+        except TimeoutError:
+            logger.error("%d decisions took longer than %.0f s", len(sessions), DECIDE_SECONDS)
+            return _defer_all(sessions, "timeout")
+        except Exception:
+            logger.exception("deciding failed")
+            return _defer_all(sessions, "internal_error")
+
+    async def _in_time(self, work: Callable[[], T]) -> T:
+        """Run `work` in the one thread that may use the models; TimeoutError if it is not done in time."""
+        loop = asyncio.get_running_loop()
+        async with asyncio.timeout(DECIDE_SECONDS):
+            return await loop.run_in_executor(self._thread, work)
+
+
+def _check(bundle: Any, session: Session, where: str) -> None:
+    try:
+        check_session(bundle.schema, session)
+    except BadSession as bad:
+        raise BadSession(bad.code, f"{where}.{bad.field}", str(bad)) from bad
+
+
+def _defer_all(sessions: Sequence[Session], reason: DeferReason) -> list[StepDecision]:
+    return [StepDecision(decision=Defer(reason=reason), state_digest=state_digest(session)) for session in sessions]
