@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
@@ -76,19 +75,3 @@ def text_events() -> Callable[[str], tuple[Event, ...]]:
         return act(SubmitForm(form="lookup", values={"account": "8431893143"}), SendTextToChat(text=text))
 
     return build
-
-
-@pytest.fixture
-def no_network(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[object]]:
-    """Every attempt to look up or reach another machine is refused and noted, also if the caller swallows it."""
-    tried: list[object] = []
-
-    def refuse(*address: object, **_: object) -> None:
-        tried.append(address)
-        raise OSError(f"the network is off in this test; tried {address}")
-
-    for name in ("connect", "connect_ex", "sendto"):
-        monkeypatch.setattr(socket.socket, name, refuse)
-    monkeypatch.setattr(socket, "getaddrinfo", refuse)
-    yield tried
-    assert tried == []

@@ -176,13 +176,8 @@ def test_dependent_steps_do_not_pass_for_drift() -> None:
     assert sum(c.drifted for c in rows_alone) > sum(c.drifted for c in results)
 
 
-def test_nothing_leaves_the_machine_while_drift_is_measured(
-    no_network: list[object], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.delenv("DO_NOT_TRACK", raising=False)
-    html = drift_html(window(500, 1), window(500, 2), PARAMS, seed=0)
-    assert "<html" in html
-    assert no_network == []
+def test_evidently_html_is_made_on_demand() -> None:
+    assert "<html" in drift_html(window(500, 1), window(500, 2), PARAMS, seed=0)
 
 
 def test_a_window_of_sessions_becomes_a_table_of_steps(session: Callable[..., Session]) -> None:
@@ -199,4 +194,4 @@ def test_a_window_of_sessions_becomes_a_table_of_steps(session: Callable[..., Se
     assert table["procedure"].tolist()[::4] == ["balance+card", "balance"]
     assert table["text_length"].tolist() == [len("Hi, ann@example.org here")] * 8
     assert table["p_head"].notna().tolist() == [False, True, *[False] * 6]
-    assert drift_frame([]).empty
+    assert drift_frame([], feedback).empty
