@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from hypothesis import strategies as st
 
 from selective_autonomy.process.actions import (
+    ACTION_TYPES,
     ClickControl,
     CloseChat,
     SearchProcedure,
@@ -61,10 +62,7 @@ PARCEL = ProcessSchema.model_validate(
         ],
         "queues": ["second line"],
         "common_replies": ["hello"],
-        "actions": {
-            name: {}
-            for name in ["search_procedure", "submit_form", "click_control", "send_reply", "send_text_to_chat", "close_chat", "transfer_chat", "wait"]
-        },
+        "actions": {name: {} for name in ACTION_TYPES},
     }
 )
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import importlib.util
+import itertools
 import shutil
 from datetime import timedelta
 from pathlib import Path
@@ -29,7 +30,7 @@ CONTRACT = Contract(PARCEL)
 @given(sessions)
 def test_the_prompt_of_a_step_is_a_strict_prefix_of_the_next_one(log: Session) -> None:
     prompts = [CONTRACT.prompt_text(step.before) for step in steps(log)] + [CONTRACT.prompt_text(log)]
-    for earlier, later in zip(prompts, prompts[1:], strict=False):
+    for earlier, later in itertools.pairwise(prompts):
         assert later.startswith(earlier)
         assert len(later) > len(earlier)
 
