@@ -1,0 +1,189 @@
+"""The causal-LM policy: proposals that are legal by construction, from one cached pass over the log."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from transformers import DynamicCache
+
+from selective_autonomy.contract.contract import Contract
+from selective_autonomy.contract.pieces import Marker
+from selective_autonomy.errors import IllegalAction, ModelError
+from selective_autonomy.policy.base import load_model, logits_only_at
+from selective_autonomy.policy.branches import CachedPrefix, KeyValues, PrefixCache
+from selective_autonomy.policy.decoding import Opening, fill_arguments
+from selective_autonomy.policy.field_values import said
+from selective_autonomy.policy.prompts import Prompter
+from selective_autonomy.policy.protocol import Alternative, Proposal
+from selective_autonomy.policy.spaces import Spaces
+from selective_autonomy.policy.tokenizer import Encoder
+from selective_autonomy.policy.walk import Walk
+from selective_autonomy.process.legality import legal_heads
+from selective_autonomy.process.schema import ProcessSchema, load_process
+from selective_autonomy.traces.schema import Session
+from selective_autonomy.traces.screen import derive_screen
+
+_MOST_ALTERNATIVES = 8
+
+
+@dataclass(frozen=True, slots=True)
+class _Heads:
+    """The legal heads of a step, best first, with their probabilities among one another."""
+
+    names: tuple[str, ...]
+    p: NDArray[np.float64]
+    log_p: NDArray[np.float64]
+
+
+class CausalLMPolicy:
+    """Proposes the next UI action with a Hugging Face causal LM; implements `Policy`.
+
+    The head is the likeliest legal one at the operator marker; its arguments are decoded greedily inside the
+    grammar of its fields. Safe to call from several threads: one proposal batch at a time.
+
+    Args:
+        schema: the process; a session of another process is a ContractError.
+        model, tokenizer: as `policy.base` makes or loads them; the model in evaluation mode, float32.
+        context: tokens of prompt and action together.
+        cache_sessions: how many growing logs keep their keys and values (about 8 kB a token for the default
+            model); 0 turns the cache off.
+    """
+
+    def __init__(
+        self, schema: ProcessSchema, model: Any, tokenizer: Any, *, context: int, cache_sessions: int = 32
+    ) -> None:
+        self.contract = Contract(schema)
+        self._model = model
+        self._encoder = Encoder(self.contract, tokenizer)
+        self._prompter = Prompter(self.contract, self._encoder, context=context)
+        self._spaces = Spaces(self._encoder)
+        self._room = context - self._prompter.budget
+        self._cache = PrefixCache(cache_sessions)
+        self._lock = threading.Lock()
+
+    @classmethod
+    def load(cls, path: Path, *, device: str = "cpu", cache_sessions: int = 32) -> CausalLMPolicy:
+        """A policy from the folder that `train_policy` wrote. Reads no network.
+
+        Raises:
+            ModelError: the folder is no policy. ContractError: it was trained under another contract.
+        """
+        try:
+            card = json.loads((path / "policy.json").read_text(encoding="utf-8"))
+            fingerprint, context = card["contract_fingerprint"], card["params"]["context"]
+        except (OSError, ValueError, KeyError) as err:
+            raise ModelError(f"{path} holds no trained policy: {err!r}; run the training, or give its folder") from err
+        schema = load_process(path / "process.yaml")
+        Contract(schema).check_fingerprint(fingerprint, what=f"policy {path}")
+        model, tokenizer = load_model(path, device=device)
+        return cls(schema, model, tokenizer, context=context, cache_sessions=cache_sessions)
+
+    def propose(self, sessions: Sequence[Session]) -> list[Proposal]:
+        """The next action for each open session, in order.
+
+        Raises:
+            IllegalAction: a session allows no action (closed, an unknown procedure, no head that can be filled).
+            ContractError: a session is of another process.
+        """
+        heads = [self._legal(session) for session in sessions]
+        with self._lock, torch.inference_mode():
+            prompted = [self._prompt(session) for session in sessions]
+            openings = [
+                self._open(session, self._rank(legal, logits), keys_values, cut)
+                for session, legal, (logits, keys_values, cut) in zip(sessions, heads, prompted, strict=True)
+            ]
+            return self._finish(openings, sessions)
+
+    def replay(self, session: Session) -> list[Proposal]:
+        """One proposal before each operator action of a log: one pass over it, then the arguments of all steps at once.
+
+        Raises:
+            IllegalAction: a step allows no action. ContractError: the session is of another process.
+        """
+        proposals: list[Proposal] = []
+        with self._lock, torch.inference_mode():
+            for window in self._prompter.encode(session).windows:
+                if not window.prompts:
+                    continue
+                cuts = [prompt.start + 1 for prompt in window.prompts]
+                logits, keys_values = self._forward(np.array(window.ids[: cuts[-1]], dtype=np.int32), None, cuts)
+                befores = [session.before(prompt.position) for prompt in window.prompts]
+                openings = [
+                    self._open(before, self._rank(self._legal(before), row), keys_values, cut)
+                    for before, row, cut in zip(befores, logits, cuts, strict=True)
+                ]
+                proposals += self._finish(openings, befores)
+        return proposals
+
+    def _legal(self, session: Session) -> tuple[str, ...]:
+        """The legal heads whose required fields can be filled."""
+        screen = derive_screen(session)
+        names = legal_heads(self.contract.schema, screen)
+        names = tuple(name for name in names if self._spaces.can_fill(name, session.events))
+        if not names:
+            raise IllegalAction(
+                f"session {session.session_id!r} allows no action: got "
+                f"{'a closed case' if screen.closed else 'no head that can be filled'}, expected an open case"
+            )
+        return names
+
+    def _prompt(self, session: Session) -> tuple[NDArray[np.float64], KeyValues, int]:
+        """Logits (V,) at the operator marker of the next step, the keys and values up to it, their number."""
+        log_ids = self._prompter.encode(session).windows[-1].ids
+        ids_T = np.array([*log_ids, self._prompter.operator_id], dtype=np.int32)
+        prefix = self._cache.take(ids_T[:-1])
+        logits, keys_values = self._forward(ids_T, prefix, [len(ids_T)])
+        # The marker is not kept: the next event may be a customer message in its place.
+        self._cache.put(CachedPrefix(ids_T[:-1], [(k[:, :, :-1], v[:, :, :-1]) for k, v in keys_values]))
+        return logits[0], keys_values, len(ids_T)
+
+    def _forward(
+        self, ids_T: NDArray[np.int32], prefix: CachedPrefix | None, cuts: Sequence[int]
+    ) -> tuple[NDArray[np.float64], KeyValues]:
+        """Logits (len(cuts), V) after each `ids_T[:cut]`, and the keys and values of `ids_T`."""
+        cache, done = DynamicCache(), 0
+        if prefix is not None:
+            cache, done = DynamicCache(prefix.keys_values), len(prefix.ids)
+        rows = torch.zeros((1, len(ids_T) - done), dtype=torch.bool, device=self._model.device)
+        rows[0, [cut - 1 - done for cut in cuts]] = True
+        ids = torch.from_numpy(ids_T[done:].astype(np.int64))[None].to(self._model.device)
+        with logits_only_at(self._model, rows):
+            out = self._model(input_ids=ids, past_key_values=cache, use_cache=True)
+        return out.logits.double().cpu().numpy(), [(layer.keys, layer.values) for layer in cache.layers]
+
+    def _rank(self, names: tuple[str, ...], logits_V: NDArray[np.float64]) -> _Heads:
+        scores = logits_V[[self._encoder.marker_id(Marker(name)) for name in names]]
+        log_p = scores - scores.max()
+        log_p -= np.log(np.exp(log_p).sum())
+        order = np.argsort(-log_p, kind="stable")
+        return _Heads(tuple(names[i] for i in order), np.exp(log_p[order]), log_p[order])
+
+    def _open(self, session: Session, heads: _Heads, keys_values: KeyValues, cut: int) -> tuple[_Heads, Opening]:
+        best = heads.names[0]
+        walk = Walk(self._encoder, self._spaces, best, session.events)
+        return heads, Opening(keys_values, cut, self._encoder.marker_id(Marker(best)), walk)
+
+    def _finish(self, opened: Sequence[tuple[_Heads, Opening]], befores: Sequence[Session]) -> list[Proposal]:
+        fill_arguments(self._model, [opening for _, opening in opened], room=self._room)
+        return [
+            Proposal(
+                action=opening.walk.action(),
+                log_prob=min(0.0, float(heads.log_p[0]) + opening.walk.log_prob),
+                entropy=max(0.0, float(-(heads.p * heads.log_p).sum())),
+                legal_count=len(heads.names),
+                alternatives=tuple(
+                    Alternative(head=name, p=min(1.0, float(p)))
+                    for name, p in zip(heads.names[:_MOST_ALTERNATIVES], heads.p, strict=False)
+                ),
+                arguments=opening.walk.evidence(" \n ".join(t for event in before.events for t in said(event))),
+            )
+            for (heads, opening), before in zip(opened, befores, strict=True)
+        ]

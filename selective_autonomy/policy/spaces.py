@@ -1,0 +1,108 @@
+"""The values a policy may write for one argument: free text, or a closed set as a trie over tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+
+from selective_autonomy.contract.actions import TEXT_HEADS, argument_fields
+from selective_autonomy.contract.values import read_value, write_value
+from selective_autonomy.policy.field_values import free_branch, is_closed, listed_values, said, stated_values
+from selective_autonomy.policy.tokenizer import Encoder
+from selective_autonomy.process.actions import Scalar
+from selective_autonomy.process.schema import FieldSpec
+from selective_autonomy.traces.schema import Event
+
+VALUE_TOKENS = 24  # of one form value or slot; the longest 1 % are free remarks, cut here
+TEXT_TOKENS = 40  # of one message to the customer
+
+
+@dataclass(slots=True)
+class Trie:
+    """Token sequences that lead to values. `value` is set where one ends."""
+
+    children: dict[int, Trie] = field(default_factory=dict)
+    value: Scalar | None = None
+
+    def insert(self, ids: Iterable[int], value: Scalar) -> None:
+        node = self
+        for token in ids:
+            node = node.children.setdefault(token, Trie())
+        node.value = value
+
+
+@dataclass(frozen=True, slots=True)
+class FreeText:
+    """Any text. `most_chars` None: only `most_tokens` bounds it. `filled`: it must not be blank."""
+
+    most_tokens: int
+    most_chars: int | None
+    filled: bool
+    spec: FieldSpec | None = None
+
+    def value(self, text: str) -> Scalar:
+        """The value of the generated text; a field that also takes numbers reads them as such if it may."""
+        if self.spec is None:
+            return text
+        value = read_value(text, self.spec)
+        return value if self.spec.validator.is_valid(value) else text
+
+
+Space = FreeText | Trie
+
+
+class Spaces:
+    """The space of every argument of a process; closed sets are built once, stated values once per text."""
+
+    def __init__(self, encoder: Encoder) -> None:
+        self._encoder = encoder
+        self._listed: dict[tuple[str, str], Trie] = {}
+        self._stated = lru_cache(maxsize=20_000)(self._find_stated)
+
+    def space(self, head: str, spec: FieldSpec, events: Sequence[Event]) -> Space | None:
+        """Where the field's value comes from after `events`; None: there is no valid value to choose.
+
+        A free field takes any text, a constrained one what its schema lists or what the log states.
+        """
+        branch = free_branch(spec.schema_)
+        if branch is not None:
+            return FreeText(VALUE_TOKENS, branch.get("maxLength"), branch.get("minLength", 0) > 0, spec)
+        key = (head, spec.id)
+        if key not in self._listed:
+            self._listed[key] = self._trie(spec, listed_values(spec))
+        trie = self._listed[key]
+        if not is_closed(spec.schema_):
+            stated = [value for event in events for text in said(event) for value in self._stated(head, spec.id, text)]
+            trie = self._trie(spec, (*listed_values(spec), *stated)) if stated else trie
+        return trie if trie.children else None
+
+    def can_fill(self, head: str, events: Sequence[Event]) -> bool:
+        """Whether every required field of the head has a value to choose."""
+        specs = argument_fields(self._encoder.contract.schema, head)
+        return all(self.space(head, spec, events) is not None for spec in specs if spec.required)
+
+    def _find_stated(self, head: str, field_id: str, text: str) -> tuple[Scalar, ...]:
+        specs = argument_fields(self._encoder.contract.schema, head)
+        return stated_values(next(spec for spec in specs if spec.id == field_id), text)
+
+    def _trie(self, spec: FieldSpec, values: Iterable[Scalar]) -> Trie:
+        trie = Trie()
+        for value in values:
+            ids = self._encoder.text_ids(write_value(value, spec))
+            if len(ids) <= VALUE_TOKENS or is_closed(spec.schema_):
+                trie.insert(ids, value)
+        return trie
+
+
+def longest_arguments(encoder: Encoder, head: str) -> int:
+    """Most tokens that an action of this head takes when it is generated, head and end marker included."""
+    if head in TEXT_HEADS:
+        return TEXT_TOKENS + 2
+    return 2 + sum(1 + _longest_value(encoder, spec) for spec in argument_fields(encoder.contract.schema, head))
+
+
+def _longest_value(encoder: Encoder, spec: FieldSpec) -> int:
+    if not is_closed(spec.schema_):
+        return VALUE_TOKENS
+    return max((len(encoder.text_ids(write_value(value, spec))) for value in listed_values(spec)), default=0)
