@@ -1,0 +1,186 @@
+"""The replay evaluation of one process as one value: figures with intervals, and the table people read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from selective_autonomy.certify.certify import certify
+from selective_autonomy.certify.sessions import certify_sessions
+from selective_autonomy.errors import SplitError
+from selective_autonomy.evaluation.gated_run import Figure
+from selective_autonomy.evaluation.intervals import (
+    binomial_interval,
+    session_codes,
+    share_interval,
+    statistic_interval,
+)
+from selective_autonomy.evaluation.metrics import augrc, aurc, auroc, brier, ece
+from selective_autonomy.evaluation.replay import ReplayedStep
+from selective_autonomy.frozen import Frozen
+from selective_autonomy.params import CertificateParams
+from selective_autonomy.process.actions import SubmitForm
+from selective_autonomy.process.actions import head as head_of
+from selective_autonomy.process.comparison import Level, same_action
+
+
+@dataclass(frozen=True)
+class ScoredSteps:
+    """Critical steps of one split with their scores: what is certified on, or measured on. Equally long columns."""
+
+    scores_N: NDArray[np.float64]  # noqa: N815
+    wrong_N: NDArray[np.bool_]  # noqa: N815
+    session_of_N: Sequence[str]  # noqa: N815
+
+
+class CertifiedFigures(Frozen):
+    """A threshold certified on calibrate, and what it does on test. None where the certificate was refused.
+
+    `coverage`: share of critical steps executed; `risk`: share of wrong ones among them; `session_risk`: share
+    of sessions with a wrong executed step.
+    """
+
+    alpha: float
+    threshold: float | None
+    refusal: str | None
+    labels_missing: int | None
+    coverage: Figure | None
+    risk: Figure | None
+    session_risk: Figure | None
+
+
+class EvaluationReport(Frozen):
+    """Every dictionary is keyed by the name of a figure; `certified` and `certified_sessions` by alpha ("0.10")."""
+
+    process_id: str
+    loss: str
+    sessions: int
+    steps: int
+    policy: dict[str, Figure]
+    critic: dict[str, Figure]
+    certified: dict[str, CertifiedFigures]
+    certified_sessions: dict[str, CertifiedFigures]
+
+    def markdown(self) -> str:
+        """Two tables in GitHub's Markdown: figures, then certificates."""
+        lines = ["| figure | value | 95 % interval | n |", "|---|---|---|---|"]
+        for part, figures in (("policy", self.policy), ("critic", self.critic)):
+            lines += [f"| {part}: {name} | {_cell(figure)} | {figure.n} |" for name, figure in figures.items()]
+        lines += ["", "| promise | alpha | coverage | risk on test | refused |", "|---|---|---|---|---|"]
+        for promise, by_alpha in (("steps", self.certified), ("sessions", self.certified_sessions)):
+            for alpha, got in by_alpha.items():
+                risk = got.risk if promise == "steps" else got.session_risk
+                cells = ["0", "–"] if got.coverage is None or risk is None else [_short(got.coverage), _short(risk)]
+                missing = f" (about {got.labels_missing} more labels)" if got.labels_missing is not None else ""
+                refused = f"{got.refusal}{missing}" if got.refusal else ""
+                lines.append(f"| {promise} | {alpha} | {cells[0]} | {cells[1]} | {refused} |")
+        return "\n".join(lines) + "\n"
+
+
+def evaluate_policy(replayed: Sequence[ReplayedStep], *, seed: int) -> dict[str, Figure]:
+    """Accuracy of proposals against the logged actions, at each level and for each kind of thing.
+
+    `tool`, `loose`, `strict`: shares of steps (see process.comparison). `form_exact`: forms filled exactly right
+    among those where the right form was proposed. `session_tool`, ...: sessions with every step right,
+    teacher-forced. Intervals: session bootstrap; exact for whole sessions.
+    """
+    if not replayed:
+        raise SplitError("no replayed steps to evaluate; expected a non-empty split")
+    session_of_N = [r.session_id for r in replayed]
+    right: dict[Level, NDArray[np.bool_]] = {}
+    levels: tuple[Level, ...] = ("tool", "loose", "strict")
+    for level in levels:
+        right[level] = np.array([same_action(r.proposal.action, r.step.action, level) for r in replayed])
+    figures: dict[str, Figure] = {level: share_interval(right[level], session_of_N, seed=seed) for level in levels}
+    form_N = right["tool"] & np.array([isinstance(r.step.action, SubmitForm) for r in replayed])
+    figures["form_exact"] = share_interval(right["loose"] & form_N, session_of_N, of_N=form_N, seed=seed)
+    types = np.array([head_of(r.step.action).partition(":")[0] for r in replayed])
+    for kind in sorted(set(types.tolist())):
+        figures[f"tool_{kind}"] = share_interval(
+            right["tool"] & (types == kind), session_of_N, of_N=types == kind, seed=seed
+        )
+    session_N = session_codes(session_of_N)
+    for level in levels:
+        wrong_S = np.bincount(session_N, weights=~right[level])
+        figures[f"session_{level}"] = binomial_interval(int((wrong_S == 0).sum()), int(wrong_S.size))
+    return figures
+
+
+def evaluate_critic(test: ScoredSteps, p_head_N: ArrayLike, *, seed: int) -> dict[str, Figure]:
+    """The critic beside the policy's own probability on the same steps. Intervals: session bootstrap."""
+    p_head = np.asarray(p_head_N, dtype=np.float64)
+    right_N = ~test.wrong_N
+    figures = {}
+    for measure in (auroc, ece, brier, aurc, augrc):
+        for suffix, scores_N in (("", test.scores_N), ("_policy_probability", p_head)):
+            statistic = partial(measure, scores_N, right_N)
+            figures[measure.__name__ + suffix] = statistic_interval(statistic, test.session_of_N, seed=seed)
+    return figures
+
+
+def evaluate_threshold(test: ScoredSteps, threshold: float, *, seed: int) -> tuple[Figure, Figure, Figure]:
+    """Coverage, risk among executed steps, and session risk of a threshold on test."""
+    executed_N = test.scores_N >= threshold
+    session_N = session_codes(test.session_of_N)
+    lost = np.unique(session_N[executed_N & test.wrong_N]).size
+    return (
+        share_interval(executed_N, test.session_of_N, seed=seed),
+        share_interval(executed_N & test.wrong_N, test.session_of_N, of_N=executed_N, seed=seed),
+        binomial_interval(int(lost), int(session_N.max()) + 1),
+    )
+
+
+def certified_by_alpha(
+    calibrate: ScoredSteps,
+    test: ScoredSteps,
+    alphas: Sequence[float],
+    params: CertificateParams,
+    *,
+    seed: int,
+    cuts_C: ArrayLike | None = None,
+) -> tuple[dict[str, CertifiedFigures], dict[str, CertifiedFigures]]:
+    """For each alpha alone, at the full delta: the step certificate and the session certificate, measured on test.
+
+    The thresholds are chosen on calibrate; test is only measured. Each promise holds for itself, not all at once.
+    """
+    steps_by: dict[str, CertifiedFigures] = {}
+    sessions_by: dict[str, CertifiedFigures] = {}
+    session_N = session_codes(calibrate.session_of_N)
+    for alpha in alphas:
+        step = certify(
+            calibrate.scores_N,
+            calibrate.wrong_N,
+            calibrate.session_of_N,
+            params.model_copy(update={"alpha": alpha, "alpha_session": None}),
+            process_id="",
+            loss="",
+            splits={},
+            policy_digest="",
+            critic_digest="",
+            cuts_C=cuts_C,
+        ).bounds[0]
+        session = certify_sessions(calibrate.scores_N, calibrate.wrong_N, session_N, alpha, params.delta)
+        for by_alpha, bound in ((steps_by, step), (sessions_by, session)):
+            measured = None if bound.threshold is None else evaluate_threshold(test, bound.threshold, seed=seed)
+            by_alpha[f"{alpha:.2f}"] = CertifiedFigures(
+                alpha=alpha,
+                threshold=bound.threshold,
+                refusal=bound.refusal,
+                labels_missing=bound.labels_missing,
+                coverage=measured[0] if measured else None,
+                risk=measured[1] if measured else None,
+                session_risk=measured[2] if measured else None,
+            )
+    return steps_by, sessions_by
+
+
+def _cell(figure: Figure) -> str:
+    return f"{figure.value:.3f} | {figure.low:.3f} – {figure.high:.3f}"
+
+
+def _short(figure: Figure) -> str:
+    return f"{figure.value:.3f} ({figure.low:.3f} – {figure.high:.3f})"
