@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from selective_autonomy.policy.protocol import Alternative, Proposal
 from selective_autonomy.policy.spaces import Spaces
 from selective_autonomy.policy.tokenizer import Encoder
 from selective_autonomy.policy.walk import Walk
+from selective_autonomy.process.actions import Scalar
 from selective_autonomy.process.legality import legal_heads
 from selective_autonomy.process.schema import ProcessSchema, load_process
 from selective_autonomy.traces.schema import Session
@@ -53,18 +54,26 @@ class CausalLMPolicy:
         schema: the process; a session of another process is a ContractError.
         model, tokenizer: as `policy.base` makes or loads them; the model in evaluation mode, float32.
         context: tokens of prompt and action together.
+        usual: values that operators usually give, as `field_values.usual_values` finds them.
         cache_sessions: how many growing logs keep their keys and values (about 8 kB a token for the default
             model); 0 turns the cache off.
     """
 
     def __init__(
-        self, schema: ProcessSchema, model: Any, tokenizer: Any, *, context: int, cache_sessions: int = 32
+        self,
+        schema: ProcessSchema,
+        model: Any,
+        tokenizer: Any,
+        *,
+        context: int,
+        usual: Mapping[str, Sequence[Scalar]] | None = None,
+        cache_sessions: int = 32,
     ) -> None:
         self.contract = Contract(schema)
         self._model = model
         self._encoder = Encoder(self.contract, tokenizer)
         self._prompter = Prompter(self.contract, self._encoder, context=context)
-        self._spaces = Spaces(self._encoder)
+        self._spaces = Spaces(self._encoder, usual or {})
         self._room = context - self._prompter.budget
         self._cache = PrefixCache(cache_sessions)
         self._lock = threading.Lock()
@@ -79,12 +88,13 @@ class CausalLMPolicy:
         try:
             card = json.loads((path / "policy.json").read_text(encoding="utf-8"))
             fingerprint, context = card["contract_fingerprint"], card["params"]["context"]
+            usual = json.loads((path / "usual_values.json").read_text(encoding="utf-8"))
         except (OSError, ValueError, KeyError) as err:
             raise ModelError(f"{path} holds no trained policy: {err!r}; run the training, or give its folder") from err
         schema = load_process(path / "process.yaml")
         Contract(schema).check_fingerprint(fingerprint, what=f"policy {path}")
         model, tokenizer = load_model(path, device=device)
-        return cls(schema, model, tokenizer, context=context, cache_sessions=cache_sessions)
+        return cls(schema, model, tokenizer, context=context, usual=usual, cache_sessions=cache_sessions)
 
     def propose(self, sessions: Sequence[Session]) -> list[Proposal]:
         """The next action for each open session, in order.

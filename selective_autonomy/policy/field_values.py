@@ -1,17 +1,20 @@
-"""Values that a field may take: what its schema lists, and what the log states. All valid under the schema."""
+"""Values that a field may take: what its schema lists, what operators usually give, what the log states. All valid."""
 
 from __future__ import annotations
 
 import math
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from selective_autonomy.contract.values import holds_only_strings
-from selective_autonomy.process.actions import Scalar, SearchProcedure, SendReply, SendTextToChat, SubmitForm
-from selective_autonomy.process.schema import FieldSpec
-from selective_autonomy.traces.schema import CustomerMessage, Event, OperatorAction, ScreenUpdate
+from selective_autonomy.process.actions import Scalar, SearchProcedure, SendReply, SendTextToChat, SubmitForm, head
+from selective_autonomy.process.schema import FieldSpec, ProcessSchema
+from selective_autonomy.traces.schema import CustomerMessage, Event, OperatorAction, ScreenUpdate, Session
+from selective_autonomy.traces.screen import steps
 
+_MOST_USUAL = 200  # values of one field that operators give again and again
 _LARGEST_RANGE = 256  # bounded integers up to this many are listed: a trie over them costs nothing
 _LONGEST_SPAN = 4  # words of a stated value: covers names, dates, short addresses
 _NUMBER = re.compile(r"[-+]?\d+(?:\.\d+)?")
@@ -55,6 +58,30 @@ def stated_values(spec: FieldSpec, text: str) -> tuple[Scalar, ...]:
     if spec.schema_.get("type") not in ("integer", "number", "boolean"):
         values += _spans(text)
     return _valid(spec, values)
+
+
+def usual_values(train: Iterable[Session], schema: ProcessSchema) -> dict[str, tuple[Scalar, ...]]:
+    """ "head field" -> values that operators gave at least twice and that the schema does not list.
+
+    Only of constrained fields: a comparison such as `is_at_most(5)` is found in no message. Never of fields marked
+    as personal: they would travel with the policy.
+    """
+    counts: dict[str, Counter[tuple[str, Scalar]]] = {}
+    for session in train:
+        for step in steps(session):
+            given = step.action.values if isinstance(step.action, SubmitForm) else {}
+            for field_id, value in given.items():
+                counts.setdefault(f"{head(step.action)} {field_id}", Counter())[type(value).__name__, value] += 1
+    usual: dict[str, tuple[Scalar, ...]] = {}
+    for form in schema.forms:
+        for spec in form.fields:
+            if spec.pii or free_branch(spec.schema_) is not None or is_closed(spec.schema_):
+                continue
+            key = f"submit_form:{form.id} {spec.id}"
+            common = [value for (_, value), n in counts.get(key, Counter()).most_common(_MOST_USUAL) if n > 1]
+            listed = {(type(value), value) for value in listed_values(spec)}
+            usual[key] = tuple(v for v in _valid(spec, common) if (type(v), v) not in listed)
+    return {key: values for key, values in usual.items() if values}
 
 
 def said(event: Event) -> Iterator[str]:

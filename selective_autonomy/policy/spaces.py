@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 
@@ -53,34 +53,41 @@ Space = FreeText | Trie
 
 
 class Spaces:
-    """The space of every argument of a process; closed sets are built once, stated values once per text."""
+    """The space of every argument of a process; closed sets are built once, stated values once per text.
 
-    def __init__(self, encoder: Encoder) -> None:
+    `usual`: "head field" -> further valid values of constrained fields, as `usual_values` finds them.
+    """
+
+    def __init__(self, encoder: Encoder, usual: Mapping[str, Sequence[Scalar]]) -> None:
         self._encoder = encoder
+        self._usual = usual
         self._listed: dict[tuple[str, str], Trie] = {}
         self._stated = lru_cache(maxsize=20_000)(self._find_stated)
 
     def space(self, head: str, spec: FieldSpec, events: Sequence[Event]) -> Space | None:
         """Where the field's value comes from after `events`; None: there is no valid value to choose.
 
-        A free field takes any text, a constrained one what its schema lists or what the log states.
+        A free field takes any text, a constrained one what its schema lists, what is usual, what the log states.
         """
         branch = free_branch(spec.schema_)
         if branch is not None:
             return FreeText(VALUE_TOKENS, branch.get("maxLength"), branch.get("minLength", 0) > 0, spec)
         key = (head, spec.id)
         if key not in self._listed:
-            self._listed[key] = self._trie(spec, listed_values(spec))
+            self._listed[key] = self._trie(spec, self._known(head, spec))
         trie = self._listed[key]
         if not is_closed(spec.schema_):
             stated = [value for event in events for text in said(event) for value in self._stated(head, spec.id, text)]
-            trie = self._trie(spec, (*listed_values(spec), *stated)) if stated else trie
+            trie = self._trie(spec, (*self._known(head, spec), *stated)) if stated else trie
         return trie if trie.children else None
 
     def can_fill(self, head: str, events: Sequence[Event]) -> bool:
         """Whether every required field of the head has a value to choose."""
         specs = argument_fields(self._encoder.contract.schema, head)
         return all(self.space(head, spec, events) is not None for spec in specs if spec.required)
+
+    def _known(self, head: str, spec: FieldSpec) -> tuple[Scalar, ...]:
+        return (*listed_values(spec), *self._usual.get(f"{head} {spec.id}", ()))
 
     def _find_stated(self, head: str, field_id: str, text: str) -> tuple[Scalar, ...]:
         specs = argument_fields(self._encoder.contract.schema, head)

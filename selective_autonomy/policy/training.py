@@ -28,8 +28,10 @@ from selective_autonomy.policy.checkpoint import (
     trained_weights,
 )
 from selective_autonomy.policy.examples import Batch, make_batch, make_examples, plan_epoch
+from selective_autonomy.policy.field_values import usual_values
 from selective_autonomy.policy.prompts import Prompter
 from selective_autonomy.policy.tokenizer import Encoder
+from selective_autonomy.process.actions import Scalar
 from selective_autonomy.process.schema import ProcessSchema, canonical_json, save_process
 from selective_autonomy.traces.schema import Session
 
@@ -127,7 +129,7 @@ def train_policy(
         losses=tuple(run.losses),
         resumed_at=resumed_at,
     )
-    _save(model, tokenizer, contract, params, report, out)
+    _save(model, tokenizer, contract, params, report, usual_values(train, schema), out)
     run.path.unlink(missing_ok=True)
     return report
 
@@ -246,12 +248,19 @@ def _run_digest(train: Sequence[Session], contract: Contract, params: PolicyPara
 
 
 def _save(
-    model: Any, tokenizer: Any, contract: Contract, params: PolicyParams, report: TrainingReport, out: Path
+    model: Any,
+    tokenizer: Any,
+    contract: Contract,
+    params: PolicyParams,
+    report: TrainingReport,
+    usual: dict[str, tuple[Scalar, ...]],
+    out: Path,
 ) -> None:
     card = out / "policy.json"
     card.unlink(missing_ok=True)
     save_model(model, tokenizer, out)
     save_process(contract.schema, out / "process.yaml")
+    (out / "usual_values.json").write_text(json.dumps(usual, ensure_ascii=False, indent=1), encoding="utf-8")
     content = {
         "contract_fingerprint": contract.fingerprint,
         "process": {"id": contract.schema.id, "version": contract.schema.version},

@@ -10,9 +10,9 @@ from parcel_process import PARCEL, do, say, session, show, texts
 
 from selective_autonomy.contract import Contract
 from selective_autonomy.contract.actions import all_heads
-from selective_autonomy.policy.field_values import free_branch, is_closed, listed_values, stated_values
+from selective_autonomy.policy.field_values import free_branch, is_closed, listed_values, stated_values, usual_values
 from selective_autonomy.policy.prompts import Prompter
-from selective_autonomy.policy.spaces import Spaces, longest_arguments
+from selective_autonomy.policy.spaces import Spaces, Trie, longest_arguments
 from selective_autonomy.policy.tokenizer import Encoder, add_markers, train_tokenizer
 from selective_autonomy.policy.walk import Walk
 from selective_autonomy.process.actions import SendTextToChat, SubmitForm, head
@@ -24,7 +24,7 @@ CONTRACT = Contract(PARCEL)
 TOKENIZER = train_tokenizer(["hello my parcel P123 is lost, please help"] * 5, 300)
 add_markers(TOKENIZER, CONTRACT)
 ENCODER = Encoder(CONTRACT, TOKENIZER)
-SPACES = Spaces(ENCODER)
+SPACES = Spaces(ENCODER, {})
 VOCABULARY = len(TOKENIZER)
 
 
@@ -156,3 +156,26 @@ def test_stated_values_are_numbers_words_and_spans_that_the_field_admits() -> No
 def test_the_room_for_an_action_is_what_the_prompter_reserves() -> None:
     longest = 1 + max(longest_arguments(ENCODER, name) for name in CONTRACT.heads)
     assert Prompter(CONTRACT, ENCODER, context=1024).budget == 1024 - longest
+
+
+def test_usual_values_of_constrained_fields_can_be_proposed_unless_personal() -> None:
+    given = {"reason": "lost", "who|=<x>": "Ann", "size": "is_not(L)"}
+    log = session(*(do(SubmitForm(form="refund", values=given)) for _ in range(2)))
+    usual = usual_values([log], PARCEL)
+    assert usual == {"submit_form:refund size": ("is_not(L)",)}
+    assert usual_values([log.before(1)], PARCEL) == {}
+    refund = PARCEL.forms_by_id["refund"]
+    size = refund.field("size")
+    assert size is not None
+    space = Spaces(ENCODER, usual).space("submit_form:refund", size, ())
+    assert isinstance(space, Trie)
+    assert _values(space) == {"S", "L", "is_not(L)"}
+    personal = refund.model_copy(
+        update={"fields": tuple(f.model_copy(update={"pii": f.id == "size"}) for f in refund.fields)}
+    )
+    assert usual_values([log], PARCEL.model_copy(update={"forms": (personal,)})) == {}
+
+
+def _values(trie: Trie) -> set[object]:
+    below = {value for child in trie.children.values() for value in _values(child)}
+    return below if trie.value is None else below | {trie.value}
