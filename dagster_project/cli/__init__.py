@@ -21,6 +21,10 @@ GROUPS = {
 }
 
 
+# Single commands, each a function of `dagster_project.cli.loop`.
+COMMANDS = ("demo", "corpus", "up")
+
+
 class PlainErrors(TyperGroup):
     """What goes wrong on purpose is one clear line and exit code 1; anything else keeps its traceback."""
 
@@ -44,8 +48,10 @@ app = typer.Typer(
 
 @app.callback()
 def _main() -> None:
-    """Groups of commands only: nothing happens without one."""
+    """Nothing happens without a command."""
 
 
 for _name, _module in GROUPS.items():
     app.add_typer(import_module(_module).app, name=_name)
+for _name in COMMANDS:
+    app.command(_name)(getattr(import_module("dagster_project.cli.loop"), _name))

@@ -1,0 +1,180 @@
+"""`make demo`: the whole loop on the embedded desk, then new cases against the service it ends in."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+
+from dagster_project.evidence import write_evidence
+from dagster_project.jobs import RELEASE
+from dagster_project.pipeline import PipelineResult, run_pipeline
+from dagster_project.registry.approval import approval_of
+from dagster_project.registry.tracking import Tracking, tracking_from
+from dagster_project.release import approve_version
+from dagster_project.services import decision_service
+from selective_autonomy.errors import SelectiveAutonomyError
+from selective_autonomy.params import ProcessParams, load_params
+
+if TYPE_CHECKING:
+    from selective_autonomy.desk.judged import JudgedDesk
+    from selective_autonomy.evaluation.gated_run import ArmCase, GatedRunSummary
+    from selective_autonomy.runtime.worked import WorkedCase
+
+PROCESS = "broadband"
+
+
+class LoopStopped(SelectiveAutonomyError, RuntimeError):
+    """An asset failed or a blocking check stopped the loop; the lines above say which and why."""
+
+    code = "loop_stopped"
+
+
+@dataclass(frozen=True)
+class DemoResult:
+    """`facts` are the metadata of the release's assets; `summary` compares the arms on the new cases."""
+
+    summary: GatedRunSummary
+    pipeline: PipelineResult
+    version: int
+    bento: str
+    approved_by: str
+    seconds: float
+
+
+def run_demo(*, root: Path, state: Path, console: Console, approver: str) -> DemoResult:
+    """Bring the embedded desk's process from nothing to a served, approved bundle and let it work new cases.
+
+    Stages that are up to date are skipped; the new cases are always worked.
+
+    Raises:
+        LoopStopped: the pipeline or the release failed.
+        ServerFailed: the bento did not come up.
+    """
+    started = time.monotonic()
+    params = load_params(root / "params.yaml").process(PROCESS)
+    tracking = tracking_from(os.environ, state)
+    console.rule("[bold]1 · traces → policy → critic → certificate → candidate", align="left")
+    pipeline = _done(run_pipeline(PROCESS, root=root, state=state, console=console, tracking=tracking))
+    version = int(pipeline.facts["decision_bundle"]["version"])
+    console.rule("[bold]2 · approval by a named person, then the bento", align="left")
+    approved_by = _approved(version, approver, pipeline.facts["certificate"], state, tracking, console)
+    release = _done(
+        run_pipeline(PROCESS, root=root, state=state, console=console, tracking=tracking, selection=RELEASE)
+    )
+    bento = str(release.facts["serving_bento"]["bento"])
+    console.rule("[bold]3 · new cases, worked by the gated system and by people alone", align="left")
+    summary = work_new_cases(bento, params, state=state, console=console)
+    seconds = time.monotonic() - started
+    write_evidence(
+        root,
+        "demo",
+        command="make demo",
+        seed=params.seed,
+        seconds=seconds,
+        results=demo_figures(summary, params, pipeline.facts),
+    )
+    return DemoResult(summary, pipeline, version, bento, approved_by, seconds)
+
+
+def work_new_cases(bento: str, params: ProcessParams, *, state: Path, console: Console) -> GatedRunSummary:
+    """Work `params.new_cases` cases that nobody has seen, once by people alone and once gated by the booted bento."""
+    from rich.progress import Progress
+
+    from selective_autonomy.decision import Decider
+    from selective_autonomy.desk.embedded import EmbeddedDesk
+    from selective_autonomy.desk.judged import JudgedDesk
+    from selective_autonomy.desk.operators import SimulatedOperator, draw_crew
+    from selective_autonomy.desk.simulate import on_duty
+    from selective_autonomy.evaluation.gated_run import summarise
+    from selective_autonomy.gate import Stage
+    from selective_autonomy.runtime.client import DecisionClient
+    from selective_autonomy.runtime.engine import work_cases
+
+    case_ids = [f"new-{number:06d}" for number in range(params.new_cases)]
+    crew = {name: SimulatedOperator(one, params.seed) for name, one in draw_crew(params.seed).items()}
+
+    def operator_for(case_id: str) -> SimulatedOperator:
+        return crew[on_duty(params.seed, case_id, sorted(crew))]
+
+    with Progress(console=console, transient=True) as bars:
+
+        def arm(name: str, decider: Decider | None, stage: Stage) -> list[ArmCase]:
+            desk = JudgedDesk(EmbeddedDesk(params.seed))
+            bar = bars.add_task(name, total=len(case_ids))
+            began = time.monotonic()
+            worked = work_cases(desk, case_ids, decider, operator_for, stage=stage, on_case=lambda _: bars.advance(bar))
+            console.print(f"  [green]✓[/] {name:<18} {time.monotonic() - began:7.1f} s")
+            return [judged_case(case, desk) for case in worked]
+
+        human = arm("people alone", None, "logging")
+        token = secrets.token_urlsafe(24)
+        with (
+            decision_service(state, bento, token=token) as service,
+            DecisionClient(service.url, token=token) as client,
+        ):
+            selective = arm("gated system", client, "selective")
+    return summarise(human, selective, seed=params.seed)
+
+
+def judged_case(case: WorkedCase, desk: JudgedDesk) -> ArmCase:
+    """A worked case with the desk's truth about it."""
+    from selective_autonomy.evaluation.gated_run import ArmCase
+
+    verdicts = desk.verdicts[case.case_id]
+    return ArmCase(
+        case_id=case.case_id,
+        critical_steps=sum(step.critical for step in case.steps),
+        executed_steps=len(case.executed),
+        wrong_executed=sum(verdicts[step.state_digest].standing == "wrong" for step in case.executed),
+        touched=case.touched,
+        active_seconds=case.active_seconds,
+        solved=desk.outcome(case.case_id).answers.get("solved", False),
+    )
+
+
+def demo_figures(
+    summary: GatedRunSummary, params: ProcessParams, facts: Mapping[str, Mapping[str, Any]]
+) -> dict[str, Any]:
+    """The keys that other documents rely on, and what the gate promised."""
+    figures = summary.model_dump()
+    return {
+        **figures,
+        "alpha": params.certificate.alpha,
+        "alpha_session": params.certificate.alpha_session,
+        "delta": params.certificate.delta,
+        "threshold": facts["certificate"].get("threshold"),
+    }
+
+
+def _approved(
+    version: int, approver: str, certificate: Mapping[str, Any], state: Path, tracking: Tracking, console: Console
+) -> str:
+    """Approve unless this version is approved already; who did."""
+    there = approval_of(tracking, PROCESS, version)
+    if there is None:
+        there = approve_version(
+            PROCESS,
+            version,
+            approved_by=approver,
+            reason=f"demo: certificate {certificate.get('certificate_id')}, threshold {certificate.get('threshold')}",
+            state=state,
+            tracking=tracking,
+            at=datetime.now(UTC),
+        )
+    console.print(f"  [green]✓[/] version {version} approved by {there.approved_by}: [dim]{there.reason}[/]")
+    return there.approved_by
+
+
+def _done(result: PipelineResult) -> PipelineResult:
+    if not result.success:
+        failed = "; ".join(f"{step}: {why}" for step, why in result.errors.items()) or "a blocking check failed"
+        raise LoopStopped(f"{result.process_id} stopped: {failed}; mend the cause and run the same command again")
+    return result
