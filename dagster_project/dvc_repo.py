@@ -29,8 +29,13 @@ def reproduce(root: Path, process_id: str, log: Callable[[str], None]) -> dict[s
     with _only_one(root):
         lines: list[str] = []
         process = subprocess.Popen(
-            _dvc("repro", *targets), cwd=root, env=_environment(), text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-        )  # fmt: skip
+            _dvc("repro", *targets),
+            cwd=root,
+            env=_environment(),
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        )
         assert process.stdout is not None
         for line in process.stdout:
             lines.append(line.rstrip())
@@ -89,6 +94,8 @@ def _environment() -> dict[str, str]:
 @contextmanager
 def _only_one(root: Path) -> Iterator[None]:
     """Wait for our turn: DVC refuses a second command in one repository instead of waiting."""
-    with (root / ".dvc" / "pipeline.lock").open("w") as handle:
+    lock = root / ".dvc" / "tmp" / "pipeline.lock"
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    with lock.open("w") as handle:
         fcntl.flock(handle, fcntl.LOCK_EX)
         yield

@@ -8,6 +8,7 @@ from pathlib import Path
 import dagster as dg
 
 from dagster_project.resources.workspace import Workspace
+from selective_autonomy.bundle_files import folder_digest
 from selective_autonomy.process.schema import canonical_json
 
 PARAMS_TAG = "selective_autonomy/params"
@@ -76,15 +77,5 @@ def digest_of(value: object) -> str:
 
 
 def folder_version(folder: Path) -> str:
-    """First 16 hex digits of `folder_digest`: a data version."""
+    """First 16 hex digits of a folder's digest: a data version."""
     return folder_digest(folder)[:16]
-
-
-def folder_digest(folder: Path) -> str:
-    """sha256 over the names and bytes of all files below a folder, in hex."""
-    digest = hashlib.sha256()
-    for file in sorted(path for path in folder.rglob("*") if path.is_file()):
-        digest.update(file.relative_to(folder).as_posix().encode() + b"\0")
-        with file.open("rb") as content:
-            digest.update(hashlib.file_digest(content, "sha256").digest())
-    return digest.hexdigest()

@@ -99,6 +99,13 @@ def approval_from_tags(process_id: str, version: int, tags: Mapping[str, str]) -
     )
 
 
+def approval_changed(tracking: Tracking, process_id: str, recorded: Path) -> str | None:
+    """Why the approval in the file `recorded` is not the one in the registry; None if it is."""
+    given = Approval.model_validate_json(recorded.read_text(encoding="utf-8"))
+    now = approval_of(tracking, process_id, given.version)
+    return None if now == given else "the approval was changed or withdrawn"
+
+
 def _verified_digest(
     tracking: Tracking, process_id: str, version: int, registered: str, bundle_digest_of: Callable[[Path], str]
 ) -> str:

@@ -13,6 +13,7 @@ from selective_autonomy.frozen import Frozen
 from selective_autonomy.traces.schema import Session
 
 if TYPE_CHECKING:
+    from mlflow import MlflowClient
     from mlflow.entities.model_registry import ModelVersion
 
 Alias = Literal["candidate", "approved"]
@@ -78,24 +79,40 @@ def register_bundle(
         signature=_signature(),
         input_example=pd.DataFrame({"session": [example.model_dump_json()]}),
         pip_requirements=[f"{name}=={installed_version(name)}" for name in REQUIREMENTS],
-        registered_model_name=model_name(process_id),
         metadata={"bundle_digest": bundle_digest},
+    )
+    status = f"failed: {', '.join(failing_checks)}" if failing_checks else "passed"
+    own = {"process": process_id, "bundle_digest": bundle_digest, "validation_status": status}
+    # Made with its tags, in one call: no moment at which a version stands there without its status.
+    version = client.create_model_version(
+        _registered_model(client, process_id),
+        source=info.model_uri,
+        run_id=run_id,
+        model_id=info.model_id,
+        tags={**tags, **own},
     )
     registered = RegisteredBundle(
         process_id=process_id,
-        version=int(info.registered_model_version),
+        version=int(version.version),
         bundle_digest=bundle_digest,
-        validation_status=f"failed: {', '.join(failing_checks)}" if failing_checks else "passed",
+        validation_status=status,
         run_id=run_id,
     )
-    own = {
-        "process": process_id, "bundle_digest": bundle_digest, "validation_status": registered.validation_status,
-    }  # fmt: skip
-    for key, value in {**tags, **own}.items():
-        client.set_model_version_tag(registered.name, str(registered.version), key, value)
     if not failing_checks:
         client.set_registered_model_alias(registered.name, "candidate", str(registered.version))
     return registered
+
+
+def _registered_model(client: MlflowClient, process_id: str) -> str:
+    from mlflow.exceptions import MlflowException
+
+    name = model_name(process_id)
+    try:
+        client.create_registered_model(name, description=f"Decision bundles of the process {process_id}")
+    except MlflowException as err:
+        if err.error_code != "RESOURCE_ALREADY_EXISTS":
+            raise
+    return name
 
 
 def find_version(tracking: Tracking, process_id: str, version: int) -> ModelVersion:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import os
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -10,7 +12,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
     from mlflow import MlflowClient
 
 # `make up` serves a local store here; a remote store has its own address.
@@ -54,8 +55,11 @@ class StageRun:
         for start in range(0, len(points), 1000):
             self.client.log_batch(self.run_id, metrics=points[start : start + 1000])
 
-    def figure(self, figure: Figure, name: str) -> None:
-        self.client.log_figure(self.run_id, figure, f"figures/{name}.png")
+    def picture(self, png: bytes, name: str) -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder) / f"{name}.png"
+            file.write_bytes(png)
+            self.client.log_artifact(self.run_id, str(file), "figures")
 
     def file(self, path: Path) -> None:
         self.client.log_artifact(self.run_id, str(path))
@@ -89,6 +93,9 @@ class Tracking:
 
         # Bars for 4 kB files tell nobody anything, and MLflow writes them over our own progress.
         os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+        # A hundred lines of schema migrations on first use, and what it validates, are no news to anybody.
+        for name in ("mlflow", "alembic"):
+            logging.getLogger(name).setLevel(logging.WARNING)
         if self.uri.startswith("sqlite:///"):
             Path(self.uri.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
         mlflow.set_tracking_uri(self.uri)

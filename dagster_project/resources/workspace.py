@@ -97,6 +97,11 @@ class ProcessPaths:
         return self.stage("release") / "bento.json"
 
     @property
+    def bentoml_home(self) -> Path:
+        """BentoML's model and bento stores, shared by all processes; never inside a build context."""
+        return self.state / "bentoml"
+
+    @property
     def evaluation(self) -> Path:
         return self.stage("evaluation") / "report.json"
 

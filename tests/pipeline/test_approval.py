@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 from tiny_bank import tiny_sessions
 
-from dagster_project.provenance import folder_digest
 from dagster_project.registry.approval import Approval, approval_of, approve
 from dagster_project.registry.history import versions_of
 from dagster_project.registry.models import RegisteredBundle, alias_uri, fetch_bundle, register_bundle, version_uri
 from dagster_project.registry.tracking import Dataset, Tracking
+from selective_autonomy.bundle_files import folder_digest
 from selective_autonomy.errors import ApprovalRefused, BundleError
 
 NOW = datetime(2024, 6, 1, 12, 0, tzinfo=UTC)

@@ -1,0 +1,53 @@
+"""The policy: a causal language model fine-tuned on the train split."""
+
+import dagster as dg
+
+from dagster_project.assets.traces import splits, validated_traces
+from dagster_project.conventions import process_asset
+from dagster_project.provenance import folder_version, made
+from dagster_project.resources.mlflow_registry import MlflowRegistry
+from dagster_project.resources.progress import Progress
+from dagster_project.resources.workspace import Workspace
+
+
+@process_asset(
+    group="models",
+    kinds={"pytorch", "huggingface", "mlflow"},
+    code=("selective_autonomy/policy", "selective_autonomy/contract", "selective_autonomy/process"),
+    params=("policy",),
+    deps=[validated_traces, splits],
+    pool="accelerator",
+)
+def policy(
+    context: dg.AssetExecutionContext,
+    workspace: Workspace,
+    mlflow: MlflowRegistry,
+    progress: dg.ResourceParam[Progress],
+) -> dg.MaterializeResult:
+    """The next-action model, trained with loss on operator actions only; a killed training goes on where it was."""
+    from dagster_project.figures import as_markdown
+    from dagster_project.process_data import sessions_of, stage_run
+    from selective_autonomy.evaluation.figures import loss_curve_png
+    from selective_autonomy.policy.training import TrainingProgress, train_policy
+    from selective_autonomy.process.schema import load_process
+
+    def show(at: TrainingProgress) -> None:
+        note = f"loss {at.loss:.3f}, {at.tokens_per_second:.0f} tokens/s"
+        progress.show(context.log, "policy", at.step, at.total, note)
+
+    paths, params = workspace.of(context.partition_key), workspace.process_params(context.partition_key).policy
+    train = sessions_of(paths, "train")["train"]
+    with stage_run(context, mlflow, paths, "policy", "train") as run:
+        run.params(params.model_dump())
+        report = train_policy(train, load_process(paths.schema), params, paths.policy, on_step=show)
+        run.curve("loss", report.losses)
+        facts = report.model_dump(exclude={"losses"})
+        run.metrics({**facts, "last_loss": report.losses[-1]})
+        picture = loss_curve_png(range(1, report.steps + 1), report.losses)
+        run.picture(picture, "loss")
+    facts |= {
+        "last_loss": report.losses[-1],
+        "loss_curve": as_markdown(picture, "training loss"),
+        "mlflow_run": dg.MetadataValue.url(run.url),
+    }
+    return made(context, workspace, folder_version(paths.policy), facts)

@@ -1,0 +1,104 @@
+"""From a process's files to its certificate, and back: the evidence is kept so that anybody can recompute it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from dagster_project.judged_steps import LOSSES, critical_steps
+from dagster_project.process_data import sessions_of
+from dagster_project.resources.workspace import ProcessPaths
+from selective_autonomy.bundle_files import folder_digest
+from selective_autonomy.certify.certificate import Certificate
+from selective_autonomy.errors import CertificateError
+from selective_autonomy.params import ProcessParams
+from selective_autonomy.process.schema import load_process
+from selective_autonomy.traces.splits import read_splits, split_digests
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from numpy import bool_, float64
+    from numpy.typing import NDArray
+
+
+def certify_process(paths: ProcessPaths, params: ProcessParams) -> Certificate:
+    """Score the calibrate split with the critic and certify; writes the evidence beside the certificate."""
+    import numpy as np
+    import pandas as pd
+
+    from selective_autonomy.certify.certify import certify
+    from selective_autonomy.critic.boosted import BoostedCritic
+
+    judged = critical_steps(paths.feedback, load_process(paths.schema), sessions_of(paths, "calibrate"))
+    critic = BoostedCritic.load(paths.critic)
+    scores_N = critic.p_accept([j.before for j in judged], [j.proposal for j in judged])
+    evidence = pd.DataFrame(
+        {
+            "session_id": [j.replayed.session_id for j in judged],
+            "index": [j.replayed.step.index for j in judged],
+            "p_accept": np.asarray(scores_N, dtype="float64"),
+            "wrong": [j.wrong for j in judged],
+        }
+    )
+    evidence.to_parquet(paths.certificate_evidence, index=False)
+    return certify(*_columns(evidence), params.certificate, **_bindings(paths, params), cuts_C=_cuts(paths, params))
+
+
+def recheck(paths: ProcessPaths, params: ProcessParams) -> None:
+    """Recompute the certificate on disk from its evidence, this policy, this critic and these splits.
+
+    Raises:
+        CertificateError: it does not follow from them; the message names what differs.
+    """
+    import pandas as pd
+
+    from selective_autonomy.certify.certify import verify_certificate
+
+    stated = read_certificate(paths)
+    for name, now in _bindings(paths, params).items():
+        if getattr(stated, name) != now:
+            raise CertificateError(
+                f"certificate {stated.id} was made for {name} {getattr(stated, name)!r}, now it is {now!r}; "
+                "certify again"
+            )
+    evidence = pd.read_parquet(paths.certificate_evidence)
+    verify_certificate(stated, *_columns(evidence), params.certificate, cuts_C=_cuts(paths, params))
+
+
+def read_certificate(paths: ProcessPaths) -> Certificate:
+    return Certificate.model_validate_json(paths.certificate.read_text(encoding="utf-8"))
+
+
+def facts_of(certificate: Certificate) -> dict[str, Any]:
+    """The promises as metadata: threshold, and risk, coverage and refusal of each bound."""
+    facts: dict[str, Any] = {"certificate_id": certificate.id, "loss": certificate.loss}
+    if certificate.threshold is not None:
+        facts["threshold"] = certificate.threshold
+    for bound in certificate.bounds:
+        facts |= {f"{bound.unit}_coverage": bound.coverage, f"{bound.unit}_alpha": bound.alpha}
+        facts |= {f"{bound.unit}s_labelled": bound.n, f"{bound.unit}s_wrong_above": bound.n_wrong}
+        if bound.upper is not None:
+            facts[f"{bound.unit}_risk_at_most"] = bound.upper
+        if bound.refusal is not None:
+            missing = f", about {bound.labels_missing} more labels needed" if bound.labels_missing else ""
+            facts[f"{bound.unit}_refusal"] = f"{bound.refusal}{missing}"
+    return facts
+
+
+def _bindings(paths: ProcessPaths, params: ProcessParams) -> dict[str, Any]:
+    return {
+        "process_id": paths.process_id,
+        "loss": LOSSES[params.feedback],
+        "splits": split_digests(read_splits(paths.splits)),
+        "policy_digest": folder_digest(paths.policy),
+        "critic_digest": folder_digest(paths.critic),
+    }
+
+
+def _cuts(paths: ProcessPaths, params: ProcessParams) -> NDArray[float64]:
+    from selective_autonomy.critic.boosted import BoostedCritic
+
+    return BoostedCritic.load(paths.critic).cuts(params.certificate.cuts)
+
+
+def _columns(evidence: pd.DataFrame) -> tuple[NDArray[float64], NDArray[bool_], list[str]]:
+    return evidence["p_accept"].to_numpy(), evidence["wrong"].to_numpy(), evidence["session_id"].tolist()

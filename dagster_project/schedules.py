@@ -1,0 +1,18 @@
+"""Monitoring by the clock: one drift report a process a day."""
+
+import dagster as dg
+
+
+@dg.schedule(
+    cron_schedule="0 5 * * *",
+    job_name="monitoring",
+    execution_timezone="UTC",
+    description="a drift report for every process with a certified window, at 05:00 UTC",
+)
+def daily_monitoring(context: dg.ScheduleEvaluationContext):
+    day = context.scheduled_execution_time.date().isoformat()
+    for process_id in context.instance.get_dynamic_partitions("process"):
+        yield dg.RunRequest(run_key=f"{process_id}:{day}", partition_key=process_id)
+
+
+SCHEDULES = [daily_monitoring]

@@ -1,0 +1,1 @@
+"""Sensors: only for what happens outside, on disk."""
