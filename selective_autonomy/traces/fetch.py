@@ -15,7 +15,7 @@ from selective_autonomy.errors import TraceError
 from selective_autonomy.traces.importers.abcd import source as abcd_source
 from selective_autonomy.traces.importers.manifest import check_manifest
 from selective_autonomy.traces.importers.star import source as star_source
-from selective_autonomy.traces.store import whole_directory
+from selective_autonomy.traces.whole import whole_directory
 
 STAR_REPOSITORY = "https://github.com/RasaHQ/STAR.git"
 STAR_COMMIT = "3058975092cdd09798e4a3a9e4ae135755824545"

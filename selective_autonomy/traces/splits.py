@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from selective_autonomy.errors import CorruptTraceFile, SplitError
 from selective_autonomy.params import SplitShares
 from selective_autonomy.traces.schema import OperatorAction, Session
-from selective_autonomy.traces.store import whole_file
+from selective_autonomy.traces.whole import whole_file
 
 Split = Literal["train", "fit", "calibrate", "test"]
 SPLITS: tuple[Split, ...] = get_args(Split)
@@ -30,9 +30,8 @@ def is_splittable(session: Session) -> bool:
 def assign_splits(sessions: Sequence[Session], shares: SplitShares) -> dict[str, Split]:
     """Give every splittable session one side; the others are left out.
 
-    Strata are `labels["stratum"]` ("all" where there is none). In each, sessions in order of time, then id, are cut
-    at the floor of the cumulated shares. The time is `labels["opened_at"]` where the importer knows when the
-    case was opened (ISO 8601, UTC), else that of the first event.
+    Strata are `labels["stratum"]` ("all" where there is none). In each, sessions in order of their first event, then
+    id, are cut at the floor of the cumulated shares: training is earlier than what is measured on.
 
     Raises:
         SplitError: an id occurs twice, or a side would be empty.
@@ -43,7 +42,7 @@ def assign_splits(sessions: Sequence[Session], shares: SplitShares) -> dict[str,
         strata[session.labels.get("stratum", "all")].append(session)
     splits: dict[str, Split] = {}
     for stratum in sorted(strata):
-        in_order = sorted(strata[stratum], key=lambda s: (_opened_at(s), s.session_id))
+        in_order = sorted(strata[stratum], key=_in_time)
         starts = _cuts(len(in_order), shares)
         for split, start, stop in zip(SPLITS, starts, [*starts[1:], len(in_order)], strict=True):
             splits.update({session.session_id: split for session in in_order[start:stop]})
@@ -55,8 +54,8 @@ def check_splits(splits: Mapping[str, Split], sessions: Sequence[Session]) -> No
     """Raise unless the splits fit the sessions and nothing is on two sides.
 
     Raises:
-        SplitError: an id occurs twice; one logged case (`source`) stands under several ids on different
-            sides; a split names a session that is not there; a splittable session has no side; a side is empty.
+        SplitError: an id occurs twice; one and the same log stands under two ids on different sides; a split names a
+            session that is not there; a splittable session has no side; a side is empty.
     """
     _refuse_twice(session.session_id for session in sessions)
     known = {session.session_id for session in sessions}
@@ -68,13 +67,12 @@ def check_splits(splits: Mapping[str, Split], sessions: Sequence[Session]) -> No
     missing = [s.session_id for s in sessions if is_splittable(s) and s.session_id not in splits]
     if missing:
         raise SplitError(f"{len(missing)} sessions have no side, e.g. {missing[:3]}; split again")
-    sides: dict[str, set[str]] = defaultdict(set)
-    for session in sessions:
-        if session.session_id in splits:
-            sides[session.source].add(splits[session.session_id])
-    torn = sorted(source for source, on in sides.items() if len(on) > 1)
+    same = _same_logs([session for session in sessions if session.session_id in splits])
+    torn = [(a.session_id, b.session_id) for a, b in same if splits[a.session_id] != splits[b.session_id]]
     if torn:
-        raise SplitError(f"{len(torn)} cases are on two sides under different ids, e.g. {torn[:3]}; import them once")
+        raise SplitError(
+            f"{len(torn)} pairs of sessions hold one and the same log on two sides, e.g. {torn[0]}; import it once"
+        )
     _refuse_empty(splits)
 
 
@@ -122,17 +120,21 @@ def read_splits(path: Path) -> dict[str, Split]:
     return splits
 
 
-def _opened_at(session: Session) -> datetime:
-    opened = session.labels.get("opened_at")
-    if opened is None:
-        assert session.started_at is not None  # a splittable session has a step, so an event
-        return session.started_at
-    try:
-        return datetime.fromisoformat(opened).astimezone(UTC)
-    except ValueError as err:
-        raise SplitError(
-            f"session {session.session_id!r}: label opened_at is {opened!r}, expected an ISO 8601 time"
-        ) from err
+def _same_logs(sessions: Sequence[Session]) -> Iterator[tuple[Session, Session]]:
+    """Pairs of sessions with equal events, each with the first of its kind; empty logs do not count."""
+    alike: dict[tuple[str, datetime, datetime, int], list[Session]] = defaultdict(list)
+    for session in sessions:
+        if session.events:
+            key = (session.operator_id, session.events[0].at, session.events[-1].at, len(session.events))
+            first = next((other for other in alike[key] if other.events == session.events), None)
+            if first is None:
+                alike[key].append(session)
+            else:
+                yield first, session
+
+
+def _in_time(session: Session) -> tuple[datetime, str]:
+    return session.events[0].at, session.session_id
 
 
 def _cuts(n: int, shares: SplitShares) -> list[int]:

@@ -6,12 +6,7 @@ a file whose columns contradict it.
 
 from __future__ import annotations
 
-import hashlib
-import os
-import shutil
-import tempfile
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import pyarrow as pa
@@ -21,6 +16,17 @@ from pydantic import ValidationError
 from selective_autonomy.errors import CorruptTraceFile
 from selective_autonomy.traces.lines import read_lines
 from selective_autonomy.traces.schema import OperatorAction, Session
+from selective_autonomy.traces.whole import sha256_of, whole_file
+
+__all__ = [
+    "SESSION_COLUMNS",
+    "read_jsonl",
+    "read_sessions",
+    "sha256_of",
+    "whole_file",
+    "write_jsonl",
+    "write_sessions",
+]
 
 SESSION_COLUMNS = pa.schema(
     [
@@ -33,44 +39,6 @@ SESSION_COLUMNS = pa.schema(
         pa.field("log", pa.string(), nullable=False),
     ]
 )
-
-
-@contextmanager
-def whole_file(path: Path) -> Iterator[Path]:
-    """A temporary path beside `path`; it takes its place when the block ends well, and is removed otherwise."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    os.close(descriptor)
-    temporary = Path(name)
-    temporary.chmod(0o644)  # mkstemp makes it private; what it replaces was readable like any other file
-    try:
-        yield temporary
-        with temporary.open("rb") as written:
-            os.fsync(written.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-@contextmanager
-def whole_directory(path: Path) -> Iterator[Path]:
-    """An empty directory beside `path`; it takes its place when the block ends well, and is removed otherwise."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
-    temporary.chmod(0o755)
-    try:
-        yield temporary
-        if path.exists():
-            shutil.rmtree(path)
-        temporary.replace(path)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-
-
-def sha256_of(path: Path) -> str:
-    """sha256 of a file's bytes, in hex."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def write_sessions(sessions: Iterable[Session], path: Path) -> str:
@@ -153,6 +121,4 @@ def _session(text: str, path: Path, number: int, unit: str) -> Session:
     except ValidationError as err:
         first = err.errors(include_url=False, include_input=False)[0]
         where = ".".join(str(part) for part in first["loc"]) or "the log"
-        raise CorruptTraceFile(
-            path, number, f"{unit} {number} is not a session ({err.error_count()} problems; {where}: {first['msg']})"
-        ) from err
+        raise CorruptTraceFile(path, number, f"{unit} {number} is not a session ({where}: {first['msg']})") from err

@@ -15,7 +15,7 @@ from typing import Any
 from selective_autonomy.errors import CorruptTraceFile, TraceError
 from selective_autonomy.process.schema import canonical_json
 from selective_autonomy.traces.lines import read_lines
-from selective_autonomy.traces.store import sha256_of, whole_file
+from selective_autonomy.traces.whole import sha256_of, whole_file
 
 _LINE = re.compile(r"([0-9a-f]{64})  (\S+)")
 

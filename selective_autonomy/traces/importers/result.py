@@ -15,7 +15,8 @@ from selective_autonomy.process.schema import ProcessSchema, save_process
 from selective_autonomy.traces.conformance import illegal_steps
 from selective_autonomy.traces.schema import Session
 from selective_autonomy.traces.screen import steps
-from selective_autonomy.traces.store import whole_directory, write_sessions
+from selective_autonomy.traces.store import write_sessions
+from selective_autonomy.traces.whole import whole_directory
 
 MAX_EXAMPLES = 20
 
