@@ -104,7 +104,7 @@ def betting_upper(executed_S: NDArray[np.float64], wrong_S: NDArray[np.float64],
     if not _betting_rejects(executed_S, wrong_S, alpha, delta):
         return 1.0
     low, high = float(wrong_S.sum() / executed_S.sum()), alpha
-    for _ in range(12):
+    for _ in range(8):
         middle = (low + high) / 2
         if _betting_rejects(executed_S, wrong_S, middle, delta):
             high = middle
