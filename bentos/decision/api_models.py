@@ -8,13 +8,12 @@ from typing import Annotated, Any, Literal
 from _bentoml_sdk.io_models import IODescriptor
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.requests import Request
-from starlette.responses import JSONResponse
 
-from bentos.decision.answers import invalid_body, refusal
+from bentos.decision.answers import Refused, invalid_body
 from bentos.decision.settings import BATCH_SESSIONS, SESSION_EVENTS
 from selective_autonomy.decision import StepDecision
 from selective_autonomy.gate import DeferReason, Stage
-from selective_autonomy.policy.protocol import Proposal
+from selective_autonomy.policy.protocol import Alternative, Proposal
 from selective_autonomy.process.schema import Tier
 from selective_autonomy.runtime.binding import step_key
 from selective_autonomy.runtime.feedback_store import FeedbackRecord
@@ -31,7 +30,7 @@ class Body(IODescriptor):
 
     @classmethod
     async def from_http_request(cls, request: Request, serde: Any) -> Any:
-        """The parsed body, or the refusal to answer with (an endpoint hands that on as it is)."""
+        """The parsed body, or the Refused to answer with: BentoML would make a 500 of what is raised here."""
         body = await request.body()
         try:
             # The parser takes NaN and Infinity for numbers; JSON has neither, and no threshold should meet them.
@@ -41,7 +40,7 @@ class Body(IODescriptor):
         except ValidationError as err:
             return invalid_body(err)
         except (ValueError, RecursionError) as err:
-            return refusal(400, "malformed_json", None, str(err))
+            return Refused(400, "malformed_json", None, str(err))
 
 
 class OpenSession(BaseModel):
@@ -79,6 +78,8 @@ class DecideBatchRequest(Body):
 
 
 class SuggestRequest(Body):
+    """`top`: how many heads to rank at most."""
+
     session: OpenSession
     top: int = Field(default=3, ge=1, le=8)
 
@@ -124,6 +125,23 @@ class DecideBatchAnswer(BaseModel):
     decisions: list[DecisionAnswer]
 
 
+class SuggestAnswer(BaseModel):
+    """A proposal for a person to accept or correct, and what else came into question.
+
+    `ranked`: the likeliest heads with their probabilities, best first, the proposed one included. All empty, with the
+    reason, while there is nothing that may be suggested.
+    """
+
+    reason: DeferReason | None
+    proposal_id: str | None
+    proposal: Proposal | None
+    p_accept: float | None
+    ranked: list[Alternative]
+    bundle_version: str
+    bundle_digest: str | None
+    state_digest: str
+
+
 class FeedbackAnswer(BaseModel):
     """The answer is on disk. Sending it again changes nothing and is answered the same."""
 
@@ -134,6 +152,3 @@ class FeedbackAnswer(BaseModel):
 
 def _refuse_constant(name: str) -> None:
     raise ValueError(f"{name} is not JSON; send a finite number or null")
-
-
-Refused = JSONResponse

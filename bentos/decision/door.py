@@ -12,19 +12,11 @@ from collections.abc import Awaitable, Callable, Collection
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from bentos.decision.answers import refusal
+from bentos.decision.answers import Refused
 from bentos.decision.settings import AT_ONCE, BODY_BYTES, BODY_SECONDS, Settings
 
 # Probes, scrapes and the description of the API carry nothing of any session.
 OPEN_PATHS = frozenset({"/", "/livez", "/readyz", "/healthz", "/metrics", "/docs.json"})
-
-
-class Refused(Exception):
-    """A request that does not get in; see `answers.refusal`."""
-
-    def __init__(self, status: int, code: str, field: str | None, message: str) -> None:
-        self.status, self.code, self.field, self.message = status, code, field, message
-        super().__init__(message)
 
 
 class Door:
@@ -59,10 +51,7 @@ class Door:
             body = await _read(receive)
         except Refused as no:
             self._on_refused(no.code)
-            answer = refusal(no.status, no.code, no.field, no.message)
-            if no.status == 401:
-                answer.headers["WWW-Authenticate"] = "Bearer"
-            await answer(scope, receive, send)
+            await no.answer()(scope, receive, send)
         else:
             await self._app(scope, _replaying(body, receive), send)
         finally:

@@ -46,7 +46,7 @@ def load_served() -> Served:
     """
     model = bentoml.models.get(ALIAS)
     labels = model.info.labels
-    bundle, refusal = _verified(Path(model.path_of(FOLDER)), labels)
+    bundle, refusal = verified(Path(model.path_of(FOLDER)), labels)
     return Served(
         bundle=bundle,
         process_id=labels.get("process_id") or "unknown",
@@ -55,7 +55,8 @@ def load_served() -> Served:
     )
 
 
-def _verified(folder: Path, labels: Mapping[str, str]) -> tuple[DecisionBundle | None, DeferReason | None]:
+def verified(folder: Path, labels: Mapping[str, str]) -> tuple[DecisionBundle | None, DeferReason | None]:
+    """The bundle in `folder`, if it can be used at all, and why it may not decide, if it may not."""
     try:
         bundle = DecisionBundle.load(folder)
         mismatches = bundle.golden_mismatches()

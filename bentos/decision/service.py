@@ -10,9 +10,8 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
 import bentoml
-from starlette.responses import JSONResponse
 
-from bentos.decision.answers import refusal
+from bentos.decision.answers import Refused
 from bentos.decision.api_models import (
     DecideBatchAnswer,
     DecideBatchRequest,
@@ -25,12 +24,14 @@ from bentos.decision.api_models import (
     SuggestRequest,
     answer_of,
 )
-from bentos.decision.checks import BadSession, check_session
+from bentos.decision.checks import check_session
 from bentos.decision.guarded import GuardedService
 from bentos.decision.settings import DECIDE_SECONDS, TRAFFIC_SECONDS, read_settings
 from selective_autonomy.decision import StepDecision
-from selective_autonomy.errors import StoreError
+from selective_autonomy.errors import BundleError, IllegalAction, StoreError
 from selective_autonomy.gate import Defer, DeferReason, Stage
+from selective_autonomy.policy.protocol import Proposal
+from selective_autonomy.runtime.binding import step_key
 from selective_autonomy.traces.schema import Session
 from selective_autonomy.traces.screen import state_digest
 
@@ -39,22 +40,22 @@ T = TypeVar("T")
 
 
 def _answers(endpoint: Callable[[Any, Any], Awaitable[Any]]) -> Callable[[Any, Any], Awaitable[Any]]:
-    """A refused body or session becomes its 4xx, a store that failed 503; nothing else gets out of an endpoint."""
+    """A refused body or request becomes its 4xx, a store that failed 503; nothing else gets out of an endpoint."""
 
     @functools.wraps(endpoint)
     async def answered(self: Any, request: Any) -> Any:
-        if isinstance(request, JSONResponse):
-            return request
         try:
+            if isinstance(request, Refused):
+                raise request
             return await endpoint(self, request)
-        except BadSession as bad:
-            return refusal(422, bad.code, bad.field, str(bad))
+        except Refused as no:
+            return no.answer()
         except StoreError as err:
             logger.exception("feedback was not kept")
-            return refusal(503, err.code, None, "the answer could not be made durable; send it again")
+            return Refused(503, err.code, None, "the answer could not be made durable; send it again").answer()
         except Exception:
             logger.exception("%s failed", endpoint.__name__)
-            return refusal(503, "internal_error", None, "the request was not carried out; the log has the reason")
+            return Refused(503, "internal_error", None, "the request was not carried out; the log says why").answer()
 
     return answered
 
@@ -120,26 +121,36 @@ class Decision:
     @bentoml.api
     @_answers
     async def suggest(self, request: SuggestRequest, /) -> SuggestAnswer:
-        """Ranked proposals for a person (copilot); none while the bundle may not be used."""
-        ...
+        """A proposal for a person (copilot), with the heads that came into question; none while it may not be used."""
+        session = request.session.as_session()
+        reason, found = await self._suggested(session)
+        proposal, p_accept = found or (None, None)
+        digest = state_digest(session)
+        return SuggestAnswer(
+            reason=reason,
+            proposal_id=None if proposal is None else step_key(digest, proposal.action),
+            proposal=proposal,
+            p_accept=p_accept,
+            ranked=[] if proposal is None else list(proposal.alternatives[: request.top]),
+            bundle_version=self._served.version,
+            bundle_digest=None if self._served.bundle is None else self._served.bundle.digest,
+            state_digest=digest,
+        )
 
     @bentoml.api
     @_answers
     async def feedback(self, request: FeedbackRequest, /) -> FeedbackAnswer:
         """Keep one answer to a proposal. The same key with the same body answers the same, with another one 409."""
-        if request.process_id != self._served.process_id:
-            raise BadSession(
-                "unknown_process",
-                "process_id",
-                f"this service serves {self._served.process_id!r}, got {request.process_id!r}",
+        mine = self._served.process_id
+        if request.process_id != mine:
+            raise Refused(
+                422, "unknown_process", "process_id", f"this service serves {mine!r}, got {request.process_id!r}"
             )
         if self._store is None:
             raise StoreError("the feedback store could not be opened when the service started")
         (recorded,) = await asyncio.to_thread(self._store.record, [request])
         if recorded == "conflict":
-            return refusal(
-                409, "conflict", "idempotency_key", "the key was used for another answer; use a new key for a new one"
-            )
+            raise Refused(409, "conflict", "idempotency_key", "the key was used for another answer; use a new one")
         if recorded == "stored":
             self._metrics.answered(request)
         return FeedbackAnswer(
@@ -163,34 +174,47 @@ class Decision:
 
         def decide() -> list[StepDecision]:
             for index, session in enumerate(sessions):
-                _check(bundle, session, where.format(index))
-            if len(sessions) == 1:
-                return [bundle.decide(sessions[0], stage=stage)]
-            return bundle.decide_batch(sessions, stage=stage)
+                check_session(bundle.schema, session, where.format(index))
+            version = {"bundle_version": self._served.version}
+            return [d.model_copy(update=version) for d in bundle.decide_batch(sessions, stage=stage)]
 
+        reason, decided = await self._guarded(decide)
+        return decided or _defer_all(sessions, reason or "internal_error")
+
+    async def _suggested(self, session: Session) -> tuple[DeferReason | None, tuple[Proposal, float] | None]:
+        bundle = self._served.bundle
+        if self._served.refusal is not None or bundle is None:
+            return self._served.refusal or "contract_mismatch", None
+
+        def suggest() -> tuple[Proposal, float]:
+            check_session(bundle.schema, session, "session")
+            return bundle.suggest(session)
+
+        return await self._guarded(suggest)
+
+    async def _guarded(self, work: Callable[[], T]) -> tuple[DeferReason | None, T | None]:
+        """What `work` gives, or the reason to defer. What is refused stays refused."""
         try:
-            return await self._in_time(decide)
-        except BadSession:
+            return None, await self._in_time(work)
+        except Refused:
             raise
         except TimeoutError:
-            logger.error("%d decisions took longer than %.0f s", len(sessions), DECIDE_SECONDS)
-            return _defer_all(sessions, "timeout")
+            logger.error("a decision took longer than %.0f s", DECIDE_SECONDS)
+            return "timeout", None
+        except BundleError as err:
+            logger.warning("%s", err)
+            return "contract_mismatch", None
+        except IllegalAction:
+            return "no_legal_action", None
         except Exception:
             logger.exception("deciding failed")
-            return _defer_all(sessions, "internal_error")
+            return "internal_error", None
 
     async def _in_time(self, work: Callable[[], T]) -> T:
         """Run `work` in the one thread that may use the models; TimeoutError if it is not done in time."""
         loop = asyncio.get_running_loop()
         async with asyncio.timeout(DECIDE_SECONDS):
             return await loop.run_in_executor(self._thread, work)
-
-
-def _check(bundle: Any, session: Session, where: str) -> None:
-    try:
-        check_session(bundle.schema, session)
-    except BadSession as bad:
-        raise BadSession(bad.code, f"{where}.{bad.field}", str(bad)) from bad
 
 
 def _defer_all(sessions: Sequence[Session], reason: DeferReason) -> list[StepDecision]:

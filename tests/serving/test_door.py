@@ -9,12 +9,13 @@ from typing import Any
 
 import httpx
 import pytest
-from bentos.decision import door as door_module
-from bentos.decision.door import Door
-from bentos.decision.settings import BODY_BYTES, Settings, read_settings
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
+
+from bentos.decision import door as door_module
+from bentos.decision.door import Door
+from bentos.decision.settings import BODY_BYTES, Settings, read_settings
 
 LOOPBACK = ("127.0.0.1", 4242)
 JSON = {"Content-Type": "application/json"}
