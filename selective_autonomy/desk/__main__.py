@@ -1,4 +1,4 @@
-"""`python -m selective_autonomy.desk`: measure the desk's difficulty and print it as JSON (the table in docs/desk.md)."""
+"""`python -m selective_autonomy.desk`: measure the desk's difficulty, print it as JSON (the table in docs/desk.md)."""
 
 from __future__ import annotations
 

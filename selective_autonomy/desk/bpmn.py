@@ -15,7 +15,8 @@ from typing import Any
 
 from SpiffWorkflow import TaskState
 from SpiffWorkflow.bpmn import BpmnWorkflow
-from SpiffWorkflow.bpmn.parser import BpmnValidator, ValidationException
+from SpiffWorkflow.bpmn.parser import BpmnValidator
+from SpiffWorkflow.bpmn.parser.ValidationException import ValidationException
 from SpiffWorkflow.bpmn.script_engine import PythonScriptEngine, TaskDataEnvironment
 from SpiffWorkflow.camunda.parser import CamundaParser
 from SpiffWorkflow.exceptions import SpiffWorkflowException
@@ -54,7 +55,7 @@ class Flows:
             self.specs = {
                 name: (parser.get_spec(name), parser.get_subprocess_specs(name)) for name in parser.get_process_ids()
             }
-        except ValidationException as err:
+        except (ValidationException, SyntaxError) as err:  # SyntaxError: not XML at all (lxml)
             raise ProcessError(f"a BPMN file in {folder} cannot be read: {err}") from err
 
     @property

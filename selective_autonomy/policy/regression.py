@@ -7,6 +7,7 @@ the recent history, the last heads, and what the screen shows and enables.
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -41,6 +42,7 @@ class RegressionPolicy:
         Raises:
             ModelError: the sessions hold fewer than two different heads.
         """
+        from sklearn.exceptions import ConvergenceWarning
         from sklearn.feature_extraction import DictVectorizer
         from sklearn.feature_extraction.text import TfidfVectorizer
         from sklearn.linear_model import LogisticRegression
@@ -58,7 +60,9 @@ class RegressionPolicy:
             DictVectorizer(),
         )
         model = LogisticRegression(C=STRENGTH, max_iter=ROUNDS, tol=1e-3)
-        model.fit(_matrix(vectorisers, befores, fit=True), heads)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)  # stopping early is meant, see ROUNDS
+            model.fit(_matrix(vectorisers, befores, fit=True), heads)
         return cls(schema, vectorisers, model)
 
     def propose_heads(self, sessions: Sequence[Session], *, top: int = 8) -> list[tuple[Alternative, ...]]:
