@@ -6,8 +6,7 @@ import functools
 import logging
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any, TypeVar
+from typing import Any
 
 import bentoml
 
@@ -24,19 +23,15 @@ from bentos.decision.api_models import (
     SuggestRequest,
     answer_of,
 )
-from bentos.decision.checks import check_session
 from bentos.decision.guarded import GuardedService
-from bentos.decision.settings import DECIDE_SECONDS, TRAFFIC_SECONDS, read_settings
+from bentos.decision.settings import TRAFFIC_SECONDS, read_settings
 from selective_autonomy.decision import StepDecision
-from selective_autonomy.errors import BundleError, IllegalAction, StoreError
-from selective_autonomy.gate import Defer, DeferReason, Stage
-from selective_autonomy.policy.protocol import Proposal
+from selective_autonomy.errors import StoreError
+from selective_autonomy.gate import Stage
 from selective_autonomy.runtime.binding import step_key
-from selective_autonomy.traces.schema import Session
 from selective_autonomy.traces.screen import state_digest
 
 logger = logging.getLogger("bentoml.decision")
-T = TypeVar("T")
 
 
 def _answers(endpoint: Callable[[Any, Any], Awaitable[Any]]) -> Callable[[Any, Any], Awaitable[Any]]:
@@ -78,6 +73,7 @@ class Decision:
 
     def __init__(self) -> None:
         # Not at the top: the process that only watches the workers would load the models' libraries, too.
+        from bentos.decision.deciding import Deciding
         from bentos.decision.loading import load_served
         from bentos.decision.metrics import Metrics
         from selective_autonomy.runtime.feedback_store import FeedbackStore
@@ -85,7 +81,7 @@ class Decision:
         settings = read_settings()
         self._served = load_served()
         self._metrics = Metrics(self._served.process_id, self._served.version)
-        self._thread = ThreadPoolExecutor(1, "decide")  # models are not made for two threads at once
+        self._deciding = Deciding(self._served)
         self._may_be_called = bool(settings.tokens) or settings.auth_off
         if not self._may_be_called:
             logger.error("no token is set, so every call is refused; set SELECTIVE_AUTONOMY_TOKENS")
@@ -100,7 +96,7 @@ class Decision:
 
     @bentoml.on_shutdown
     def close(self) -> None:
-        self._thread.shutdown(wait=False, cancel_futures=True)
+        self._deciding.close()
         if self._store is not None:
             self._store.close()
 
@@ -123,7 +119,7 @@ class Decision:
     async def suggest(self, request: SuggestRequest, /) -> SuggestAnswer:
         """A proposal for a person (copilot), with the heads that came into question; none while it may not be used."""
         session = request.session.as_session()
-        reason, found = await self._suggested(session)
+        reason, found = await self._deciding.suggest(session)
         proposal, p_accept = found or (None, None)
         digest = state_digest(session)
         return SuggestAnswer(
@@ -158,64 +154,9 @@ class Decision:
         )
 
     async def _decide(self, opened: Sequence[OpenSession], stage: Stage, where: str) -> list[StepDecision]:
-        """Decide, or defer all with one reason. `where`: the path of a session in the body, `{}` for its index."""
         started = time.perf_counter()
-        sessions = [one.as_session() for one in opened]
-        decided = await self._decided(sessions, stage, where)
+        decided = await self._deciding.decide([one.as_session() for one in opened], stage, where)
         self._metrics.took(time.perf_counter() - started)
         for one in decided:
             self._metrics.decided(one)
         return decided
-
-    async def _decided(self, sessions: list[Session], stage: Stage, where: str) -> list[StepDecision]:
-        bundle = self._served.bundle
-        if self._served.refusal is not None or bundle is None:
-            return _defer_all(sessions, self._served.refusal or "contract_mismatch")
-
-        def decide() -> list[StepDecision]:
-            for index, session in enumerate(sessions):
-                check_session(bundle.schema, session, where.format(index))
-            version = {"bundle_version": self._served.version}
-            return [d.model_copy(update=version) for d in bundle.decide_batch(sessions, stage=stage)]
-
-        reason, decided = await self._guarded(decide)
-        return decided or _defer_all(sessions, reason or "internal_error")
-
-    async def _suggested(self, session: Session) -> tuple[DeferReason | None, tuple[Proposal, float] | None]:
-        bundle = self._served.bundle
-        if self._served.refusal is not None or bundle is None:
-            return self._served.refusal or "contract_mismatch", None
-
-        def suggest() -> tuple[Proposal, float]:
-            check_session(bundle.schema, session, "session")
-            return bundle.suggest(session)
-
-        return await self._guarded(suggest)
-
-    async def _guarded(self, work: Callable[[], T]) -> tuple[DeferReason | None, T | None]:
-        """What `work` gives, or the reason to defer. What is refused stays refused."""
-        try:
-            return None, await self._in_time(work)
-        except Refused:
-            raise
-        except TimeoutError:
-            logger.error("a decision took longer than %.0f s", DECIDE_SECONDS)
-            return "timeout", None
-        except BundleError as err:
-            logger.warning("%s", err)
-            return "contract_mismatch", None
-        except IllegalAction:
-            return "no_legal_action", None
-        except Exception:
-            logger.exception("deciding failed")
-            return "internal_error", None
-
-    async def _in_time(self, work: Callable[[], T]) -> T:
-        """Run `work` in the one thread that may use the models; TimeoutError if it is not done in time."""
-        loop = asyncio.get_running_loop()
-        async with asyncio.timeout(DECIDE_SECONDS):
-            return await loop.run_in_executor(self._thread, work)
-
-
-def _defer_all(sessions: Sequence[Session], reason: DeferReason) -> list[StepDecision]:
-    return [StepDecision(decision=Defer(reason=reason), state_digest=state_digest(session)) for session in sessions]
