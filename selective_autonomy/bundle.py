@@ -46,7 +46,10 @@ _GOLDEN_TOLERANCE = 1e-4  # float32 kernels of another processor differ in about
 
 
 class DecisionBundle:
-    """Implements `Decider`. Made by `load`, which proves that the parts are unaltered and belong together."""
+    """Implements `Decider`. Made by `load`, which proves that the parts are unaltered and belong together.
+
+    `digest`: the manifest's; names exactly these files.
+    """
 
     def __init__(
         self,
@@ -58,12 +61,9 @@ class DecisionBundle:
         golden: Sequence[GoldenCase],
     ) -> None:
         self.manifest, self.schema, self.certificate = manifest, schema, certificate
+        self.digest = manifest.digest
+        self._certificate_id = certificate.id
         self._policy, self._critic, self._golden = policy, critic, tuple(golden)
-
-    @property
-    def digest(self) -> str:
-        """The manifest's digest: names exactly these files."""
-        return self.manifest.digest
 
     @classmethod
     def load(cls, path: Path, *, device: str = "cpu") -> DecisionBundle:
@@ -230,7 +230,7 @@ class DecisionBundle:
             tier=tier,
             p_accept=p_accept,
             threshold=threshold,
-            certificate_id=self.certificate.id,
+            certificate_id=self._certificate_id,
             bundle_digest=self.digest,
         )
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
-from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
@@ -47,7 +46,7 @@ class BundleManifest(Frozen):
     git_commit: str | None = None
     lineage: dict[str, str] = Field(default_factory=dict)
 
-    @cached_property
+    @property
     def digest(self) -> str:
         """sha256 of the canonical JSON: one digest for the whole bundle, since every file's is in it."""
         return hashlib.sha256(canonical_json(self.model_dump(mode="json")).encode()).hexdigest()

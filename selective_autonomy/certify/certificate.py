@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from functools import cached_property
 from typing import Literal
 
 from pydantic import Field
@@ -64,7 +63,7 @@ class Certificate(Frozen):
             return None
         return max(t for t in thresholds if t is not None)
 
-    @cached_property
+    @property
     def id(self) -> str:
         """First 16 hex digits of the sha256 of the content: the same facts, the same id."""
         return hashlib.sha256(canonical_json(self.model_dump(mode="json")).encode()).hexdigest()[:16]

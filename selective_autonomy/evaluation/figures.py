@@ -32,7 +32,7 @@ def risk_coverage_png(
     for i, (name, (scores_N, right_N)) in enumerate(curves.items()):
         coverage_K, errors_K = risk_coverage(scores_N, right_N)
         colour, width = (_BLUE, 2.0) if i == 0 else (_GREY, 1.4)
-        axes.plot(coverage_K, errors_K / coverage_K, label=name, color=colour, lw=width)
+        axes.plot(coverage_K, errors_K / coverage_K, label=name, color=colour, lw=width, zorder=3 - (i > 0))
     if alpha is not None:
         axes.axhline(alpha, color=_RED, lw=1, ls="--", label=f"alpha {alpha:g}")
     if coverage is not None:
