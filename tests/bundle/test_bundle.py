@@ -76,11 +76,8 @@ def copy(path: Path, tmp_path: Path) -> Path:
 def resealed(bundle: Path, **changed: object) -> Path:
     """The bundle with a changed manifest whose file digests are right again: only its claims are wrong."""
     manifest = json.loads((bundle / "manifest.json").read_text()) | changed
-    files = {
-        p.relative_to(bundle).as_posix(): p for p in bundle.rglob("*") if p.is_file() and p.name != "manifest.json"
-    }
-
-    manifest["files"] = {name: hashlib.sha256(p.read_bytes()).hexdigest() for name, p in files.items()}
+    files = [p for p in bundle.rglob("*") if p.is_file() and p.name != "manifest.json"]
+    manifest["files"] = {p.relative_to(bundle).as_posix(): hashlib.sha256(p.read_bytes()).hexdigest() for p in files}
     (bundle / "manifest.json").write_text(json.dumps(manifest))
     return bundle
 
@@ -288,11 +285,9 @@ def test_a_bundle_that_could_not_be_finished_is_not_there(tmp_path: Path, parts:
     shutil.copytree(parts["critic_dir"], tmp_path / "critic")
     (tmp_path / "critic" / "critic.txt").write_text("tree")
     certificate = parts["certificate"].model_copy(update={"critic_digest": folder_digest(tmp_path / "critic")})
-    build = partial(
-        build_bundle, tmp_path / "b", **{**parts, "certificate": certificate, "critic_dir": tmp_path / "critic"}
-    )
+    damaged = {**parts, "certificate": certificate, "critic_dir": tmp_path / "critic"}
     with pytest.raises(ModelError):
-        build()
+        build_bundle(tmp_path / "b", **damaged)
     assert not (tmp_path / "b").exists()
 
 
