@@ -23,7 +23,7 @@ class Checkpoint:
     seconds: float
     losses: list[float]
     weights: dict[str, torch.Tensor]
-    optimiser: dict[str, Any]
+    optimisers: list[dict[str, Any]]
     rng: torch.Tensor
 
 

@@ -61,7 +61,7 @@ class Spaces:
     def __init__(self, encoder: Encoder, usual: Mapping[str, Sequence[Scalar]]) -> None:
         self._encoder = encoder
         self._usual = usual
-        self._listed: dict[tuple[str, str], Trie] = {}
+        self._known_tries: dict[tuple[str, str], Trie] = {}
         self._stated = lru_cache(maxsize=20_000)(self._find_stated)
 
     def space(self, head: str, spec: FieldSpec, events: Sequence[Event]) -> Space | None:
@@ -72,10 +72,7 @@ class Spaces:
         branch = free_branch(spec.schema_)
         if branch is not None:
             return FreeText(VALUE_TOKENS, branch.get("maxLength"), branch.get("minLength", 0) > 0, spec)
-        key = (head, spec.id)
-        if key not in self._listed:
-            self._listed[key] = self._trie(spec, self._known(head, spec))
-        trie = self._listed[key]
+        trie = self._known_trie(head, spec)
         if not is_closed(spec.schema_):
             stated = [value for event in events for text in said(event) for value in self._stated(head, spec.id, text)]
             trie = self._trie(spec, (*self._known(head, spec), *stated)) if stated else trie
@@ -84,7 +81,19 @@ class Spaces:
     def can_fill(self, head: str, events: Sequence[Event]) -> bool:
         """Whether every required field of the head has a value to choose."""
         specs = argument_fields(self._encoder.contract.schema, head)
-        return all(self.space(head, spec, events) is not None for spec in specs if spec.required)
+        return all(
+            free_branch(spec.schema_) is not None
+            or self._known_trie(head, spec).children
+            or self.space(head, spec, events) is not None
+            for spec in specs
+            if spec.required
+        )
+
+    def _known_trie(self, head: str, spec: FieldSpec) -> Trie:
+        key = (head, spec.id)
+        if key not in self._known_tries:
+            self._known_tries[key] = self._trie(spec, self._known(head, spec))
+        return self._known_tries[key]
 
     def _known(self, head: str, spec: FieldSpec) -> tuple[Scalar, ...]:
         return (*listed_values(spec), *self._usual.get(f"{head} {spec.id}", ()))

@@ -19,7 +19,7 @@ from selective_autonomy.contract.pieces import Text
 from selective_autonomy.errors import ModelError, SplitError
 from selective_autonomy.frozen import Frozen
 from selective_autonomy.params import PolicyParams
-from selective_autonomy.policy.base import logits_only_at, make_base, save_model
+from selective_autonomy.policy.base import SCRATCH, logits_only_at, make_base, save_model
 from selective_autonomy.policy.checkpoint import (
     Checkpoint,
     load_checkpoint,
@@ -29,6 +29,7 @@ from selective_autonomy.policy.checkpoint import (
 )
 from selective_autonomy.policy.examples import Batch, make_batch, make_examples, plan_epoch
 from selective_autonomy.policy.field_values import usual_values
+from selective_autonomy.policy.optimisers import Optimisers
 from selective_autonomy.policy.prompts import Prompter
 from selective_autonomy.policy.tokenizer import Encoder
 from selective_autonomy.process.actions import Scalar
@@ -151,18 +152,16 @@ class _Run:
         self.step, self.tokens, self.seconds = 0, 0, 0.0
         self.losses: list[float] = []
         self._saved_step: int | None = None
-        trained = [p for p in model.parameters() if p.requires_grad]
-        groups = [
-            {"params": [p for p in trained if p.ndim >= 2], "weight_decay": params.weight_decay},
-            {"params": [p for p in trained if p.ndim < 2], "weight_decay": 0.0},
-        ]
-        self._optimiser = torch.optim.AdamW(groups, lr=params.learning_rate, betas=(0.9, 0.95))
+        self._optimisers = Optimisers(
+            model,
+            learning_rate=params.learning_rate,
+            weight_decay=params.weight_decay,
+            from_scratch=params.base == SCRATCH,
+        )
 
     def learn(self, batch: Batch, *, total: int) -> float:
         """One optimiser step; its loss in nats a learned token."""
         started = time.perf_counter()
-        for group in self._optimiser.param_groups:
-            group["lr"] = learning_rate(self.step, total, self.params)
         device = batch.ids.device.type
         with (
             logits_only_at(self.model, batch.rows),
@@ -171,10 +170,9 @@ class _Run:
             logits_NV = self.model(input_ids=batch.ids, use_cache=False).logits
         loss = torch.nn.functional.cross_entropy(logits_NV.float(), batch.targets)
         self._check(loss, "loss")
-        self._optimiser.zero_grad(set_to_none=True)
         torch.autograd.backward(loss)
         self._check(torch.nn.utils.clip_grad_norm_(self.model.parameters(), _CLIP_NORM), "gradient norm")
-        self._optimiser.step()
+        self._optimisers.step(learning_rate=learning_rate(self.step, total, self.params))
         self.step += 1
         self.tokens += batch.tokens
         self.losses.append(loss.item())
@@ -182,7 +180,7 @@ class _Run:
         return self.losses[-1]
 
     def save(self) -> None:
-        weights, state = trained_weights(self.model), self._optimiser.state_dict()
+        weights, state = trained_weights(self.model), self._optimisers.state()
         rng = torch.get_rng_state()
         save_checkpoint(
             Checkpoint(self.digest, self.step, self.tokens, self.seconds, self.losses, weights, state, rng), self.path
@@ -195,7 +193,7 @@ class _Run:
         if found is None:
             return
         restore_weights(self.model, found.weights, path=self.path)
-        self._optimiser.load_state_dict(found.optimiser)
+        self._optimisers.restore(found.optimisers)
         torch.set_rng_state(found.rng)
         self.step, self.tokens, self.seconds, self.losses = found.step, found.tokens, found.seconds, found.losses
         self._saved_step = found.step

@@ -16,6 +16,7 @@ from selective_autonomy.policy.base import logits_only_at, make_base
 from selective_autonomy.policy.causal_lm import CausalLMPolicy
 from selective_autonomy.policy.checkpoint import load_checkpoint
 from selective_autonomy.policy.examples import make_batch, make_examples, plan_epoch
+from selective_autonomy.policy.optimisers import Optimisers
 from selective_autonomy.policy.prompts import Prompter
 from selective_autonomy.policy.tokenizer import Encoder
 from selective_autonomy.policy.training import TrainingProgress, learning_rate, train_policy
@@ -195,3 +196,17 @@ def test_a_trained_policy_does_what_the_operators_did(cases: list[Session], tiny
     assert [p.action.type for p in proposals] == [a.type for a in logged]
     assert proposals[2].action == logged[2]
     assert proposals[2].p_head > 0.8
+
+
+def test_muon_moves_hidden_matrices_of_a_scratch_model_only(tiny: PolicyParams) -> None:
+    model, _ = make_base(tiny, Contract(PARCEL), ["hello"])
+    kinds = {
+        from_scratch: [
+            (type(o).__name__, sum(p.numel() for group in o.param_groups for p in group["params"]))
+            for o in Optimisers(model, learning_rate=1e-3, weight_decay=0.1, from_scratch=from_scratch)._all
+        ]
+        for from_scratch in (True, False)
+    }
+    total = sum(p.numel() for p in model.parameters())
+    hidden = sum(p.numel() for name, p in model.named_parameters() if p.ndim == 2 and "embed" not in name)
+    assert kinds == {True: [("AdamW", total - hidden), ("Muon", hidden)], False: [("AdamW", total)]}
