@@ -11,6 +11,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+import psutil
+
 from dagster_project.servers import Server, free_port, running
 from selective_autonomy.bundle import DecisionBundle
 
@@ -94,6 +96,17 @@ def serving(
         cwd=cwd,
     ) as server:
         yield server
+
+
+def kill_9(server: Server) -> None:
+    """End the server and its workers without warning; they are in process sessions of their own."""
+    parent = psutil.Process(server.process.pid)
+    doomed = [*parent.children(recursive=True), parent]
+    assert len(doomed) >= 2, "there is a worker"
+    for process in doomed:
+        process.kill()
+    server.process.wait(10)
+    psutil.wait_procs(doomed[:-1], timeout=10)
 
 
 class Trap:

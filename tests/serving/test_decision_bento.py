@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -15,7 +14,7 @@ from typing import Any
 import httpx
 import jsonschema
 import pytest
-from built_bento import BIN, TOKEN, Trap, build, run, serving, without_checkout
+from built_bento import BIN, TOKEN, Trap, build, kill_9, run, serving, without_checkout
 from small_bundle import Made
 
 from selective_autonomy.bundle import DecisionBundle
@@ -369,7 +368,7 @@ def test_an_unapproved_bundle_defers_everything_and_feedback_survives_kill_9(mad
             assert answer.decision.reason == "not_approved"
             assert answer.proposal is None
         client.feedback(record)
-        os.killpg(server.process.pid, signal.SIGKILL)
+        kill_9(server)
     stored = home / "feedback" / f"{bundle.schema.id}.db"
     assert FeedbackStore(stored).records() == [record]
     with (
