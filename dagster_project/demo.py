@@ -62,11 +62,11 @@ def run_demo(*, root: Path, state: Path, console: Console, approver: str) -> Dem
     params = load_params(root / "params.yaml").process(PROCESS)
     tracking = tracking_from(os.environ, state)
     console.rule("[bold]1 · traces → policy → critic → certificate → candidate", align="left")
-    pipeline = _done(run_pipeline(PROCESS, root=root, state=state, console=console, tracking=tracking))
+    pipeline = completed(run_pipeline(PROCESS, root=root, state=state, console=console, tracking=tracking))
     version = int(pipeline.facts["decision_bundle"]["version"])
     console.rule("[bold]2 · approval by a named person, then the bento", align="left")
     approved_by = _approved(version, approver, pipeline.facts["certificate"], state, tracking, console)
-    release = _done(
+    release = completed(
         run_pipeline(PROCESS, root=root, state=state, console=console, tracking=tracking, selection=RELEASE)
     )
     bento = str(release.facts["serving_bento"]["bento"])
@@ -88,7 +88,6 @@ def work_new_cases(bento: str, params: ProcessParams, *, state: Path, console: C
     """Work `params.new_cases` cases that nobody has seen, once by people alone and once gated by the booted bento."""
     from rich.progress import Progress
 
-    from selective_autonomy.decision import Decider
     from selective_autonomy.desk.embedded import EmbeddedDesk
     from selective_autonomy.desk.judged import JudgedDesk
     from selective_autonomy.desk.operators import SimulatedOperator, draw_crew
@@ -96,18 +95,20 @@ def work_new_cases(bento: str, params: ProcessParams, *, state: Path, console: C
     from selective_autonomy.evaluation.gated_run import summarise
     from selective_autonomy.gate import Stage
     from selective_autonomy.runtime.client import DecisionClient
+    from selective_autonomy.runtime.desk_operator import DeskOperator
     from selective_autonomy.runtime.engine import work_cases
 
     case_ids = [f"new-{number:06d}" for number in range(params.new_cases)]
     crew = {name: SimulatedOperator(one, params.seed) for name, one in draw_crew(params.seed).items()}
 
-    def operator_for(case_id: str) -> SimulatedOperator:
-        return crew[on_duty(params.seed, case_id, sorted(crew))]
-
     with Progress(console=console, transient=True) as bars:
 
-        def arm(name: str, decider: Decider | None, stage: Stage) -> list[ArmCase]:
+        def arm(name: str, client: DecisionClient | None, stage: Stage) -> list[ArmCase]:
             desk = JudgedDesk(EmbeddedDesk(params.seed))
+
+            def on_duty_for(case_id: str) -> DeskOperator:
+                return DeskOperator(desk.embedded, crew[on_duty(params.seed, case_id, sorted(crew))])
+
             bar = bars.add_task(name, total=len(case_ids))
             began = time.monotonic()
             worked = work_cases(desk, case_ids, decider, operator_for, stage=stage, on_case=lambda _: bars.advance(bar))
@@ -144,6 +145,8 @@ def demo_figures(
     summary: GatedRunSummary, params: ProcessParams, facts: Mapping[str, Mapping[str, Any]]
 ) -> dict[str, Any]:
     """The keys that other documents rely on, and what the gate promised."""
+    from selective_autonomy.runtime.engine import HANDOVER_SECONDS
+
     figures = summary.model_dump()
     return {
         **figures,
@@ -151,6 +154,7 @@ def demo_figures(
         "alpha_session": params.certificate.alpha_session,
         "delta": params.certificate.delta,
         "threshold": facts["certificate"].get("threshold"),
+        "handover_seconds": HANDOVER_SECONDS,
     }
 
 
@@ -173,7 +177,12 @@ def _approved(
     return there.approved_by
 
 
-def _done(result: PipelineResult) -> PipelineResult:
+def completed(result: PipelineResult) -> PipelineResult:
+    """The result itself if the run went through.
+
+    Raises:
+        LoopStopped: it did not.
+    """
     if not result.success:
         failed = "; ".join(f"{step}: {why}" for step, why in result.errors.items()) or "a blocking check failed"
         raise LoopStopped(f"{result.process_id} stopped: {failed}; mend the cause and run the same command again")

@@ -8,7 +8,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -101,26 +101,23 @@ def _tail(log: Path, lines: int = 25) -> str:
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:
-    """End the server's whole process session: asked first, then made to."""
-    for sig, seconds in ((signal.SIGINT, STOP_SECONDS), (signal.SIGTERM, STOP_SECONDS), (signal.SIGKILL, STOP_SECONDS)):
-        try:
-            os.killpg(process.pid, sig)
-        except ProcessLookupError:
-            return
-        try:
-            process.wait(seconds)
-        except subprocess.TimeoutExpired:
-            continue
-        if _session_ended(process.pid, seconds=2.0):
-            return
+    """End the server and everything it started: asked first, then made to.
 
+    Some servers put their workers into process sessions of their own, where a signal to the group does not reach
+    them; so the whole tree is noted before the first signal.
+    """
+    import psutil
 
-def _session_ended(session: int, seconds: float) -> bool:
-    give_up = time.monotonic() + seconds
-    while time.monotonic() < give_up:
-        try:
-            os.killpg(session, 0)
-        except ProcessLookupError:
-            return True
-        time.sleep(0.05)
-    return False
+    try:
+        tree = [*psutil.Process(process.pid).children(recursive=True), psutil.Process(process.pid)]
+    except psutil.NoSuchProcess:
+        tree = []
+    for sig in (signal.SIGINT, signal.SIGTERM, signal.SIGKILL):
+        for member in tree if sig == signal.SIGKILL else tree[-1:]:
+            with suppress(psutil.NoSuchProcess):
+                member.send_signal(sig)
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(STOP_SECONDS)
+        _, tree = psutil.wait_procs(tree, timeout=STOP_SECONDS if process.poll() is not None else 0)
+        if not tree:
+            return

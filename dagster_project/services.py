@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -38,6 +39,14 @@ def mlflow_ui(state: Path, tracking_uri: str, *, port: int = 5000) -> AbstractCo
         log=state / "logs" / "mlflow.log",
         env={"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},
     )  # fmt: skip
+
+
+def latest_bento(state: Path, process_id: str) -> str | None:
+    """The tag of the process's last built bento; None if there is none."""
+    from dagster_project.resources.workspace import ProcessPaths
+
+    built = ProcessPaths(Path(), state, process_id).bento
+    return str(json.loads(built.read_text(encoding="utf-8"))["bento"]) if built.exists() else None
 
 
 def decision_service(

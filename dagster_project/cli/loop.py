@@ -52,13 +52,17 @@ def corpus(
     """The same loop on a public corpus of real operators' traces; fetched first unless it is given."""
     from rich.console import Console
 
-    from dagster_project.corpus import corpus_tables, run_corpus
+    from dagster_project.corpus import corpus_table, run_corpus
 
     given = source or (Path(os.environ[name.upper()]) if os.environ.get(name.upper()) else None)
     console = Console()
-    evidence = run_corpus(name, root=root, state=state or root / ".state", console=console, source=given)
-    for table in corpus_tables(evidence):
-        console.print(table)
+    results, pipeline = run_corpus(name, root=root, state=state or root / ".state", console=console, source=given)
+    console.print(corpus_table(name, results))
+    version = pipeline.facts["decision_bundle"]["version"]
+    console.print(
+        f"the same figures: docs/benchmarks/{name}.json. Version {version} waits for approval:\n"
+        f"  selective-autonomy release approve --process {name} --version {version} --by NAME --reason WHY"
+    )
 
 
 def up(
