@@ -47,3 +47,16 @@ def passed_in_order(upper_C: NDArray[np.float64], start: int | None, alpha: floa
     failing = np.flatnonzero(upper_C[start:] > alpha)
     stop = start + int(failing[0]) if failing.size else upper_C.size
     return list(range(start, stop))
+
+
+def passed_both_ways(upper_C: NDArray[np.float64], start: int | None, alpha: float) -> list[int]:
+    """Indices of the cuts that pass, strictest first: from `start` on to laxer ones, and from it back to stricter ones.
+
+    Guarantee: as for one sequence, if `upper_C` is the limit at delta for the start and at delta / 2 for all
+    others. The start's test spends delta only if it passes wrongly; once it has passed, its delta is free again and
+    is handed on, half to each side (a graph of two chains, Bretz et al. 2009).
+    """
+    if start is None or upper_C[start] > alpha:
+        return []
+    stricter = passed_in_order(upper_C[start::-1], 0, alpha)[1:]
+    return [start - back for back in reversed(stricter)] + passed_in_order(upper_C, start, alpha)

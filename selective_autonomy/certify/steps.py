@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -12,13 +11,13 @@ from numpy.typing import NDArray
 from selective_autonomy.certify.binomial import fewest_labels
 from selective_autonomy.certify.certificate import Bound
 from selective_autonomy.certify.dependence import betting_upper, deflated_upper, intraclass_correlation
-from selective_autonomy.certify.fixed_sequence import first_worth_testing, passed_in_order
+from selective_autonomy.certify.fixed_sequence import first_worth_testing, passed_both_ways, passed_in_order
 
 StepTest = Literal["deflated", "betting"]
 # Shares of alpha that the first cut is hoped to have wrong, for the choice of where to start. Coverage certified
 # in 150 resamples of STAR at alpha 0.10 / 0.20, 354 sessions: first hope 0 (any cut that can pass at all) 0.14 /
 # 0.45, 0.65: 0.14 / 0.45, 0.8: 0.18 / 0.45; 100 sessions: 0: 0.07 / 0.34, 0.65: 0.07 / 0.39, 0.8: 0.00 / 0.40.
-HOPES = (0.65, 0.4, 0.0)
+_HOPES = (0.65, 0.4, 0.0)
 _MOST_COPIES = 4096  # the longest look ahead for labels missing: this many times the labels at hand
 
 
@@ -61,7 +60,8 @@ def pass_cuts(
     alpha: float,
     delta: float,
     test: StepTest,
-    hopes: Sequence[float] = HOPES,
+    *,
+    both_ways: bool = False,
 ) -> tuple[StepRisk, TestedCuts]:
     """Test "step risk at this cut <= alpha" for cuts in their fixed order.
 
@@ -72,7 +72,7 @@ def pass_cuts(
 
     Args:
         session_N: codes in 0..S-1; their order must not depend on labels. cuts_C: strictly falling.
-        hopes: shares of alpha, falling: how demanding the choice of the first cut is (`first_worth_testing`).
+        both_ways: also test cuts stricter than the first one, where a stricter threshold may be asked for later.
     """
     sessions = int(session_N.max()) + 1 if session_N.size else 0
     risk = StepRisk(test, alpha, delta, intraclass_correlation(wrong_N, session_N) if session_N.size else 0.0)
@@ -81,15 +81,21 @@ def pass_cuts(
     executed = np.zeros((cuts_C.size, sessions))
     wrong = np.zeros((cuts_C.size, sessions))
     upper_C = np.ones(cuts_C.size)
-    hoped_HC = np.ones((len(hopes), cuts_C.size))
+    hoped_HC = np.ones((len(_HOPES), cuts_C.size))
     for c, cut in enumerate(cuts_C):
         executed_N = scores_N >= cut
         executed[c] = np.bincount(session_N[executed_N], minlength=sessions)
         wrong[c] = np.bincount(session_N[executed_N & wrong_N], minlength=sessions)
         upper_C[c] = risk.upper(executed[c], wrong[c])
-        hoped_HC[:, c] = [blind.upper(executed[c], hope * alpha * executed[c]) for hope in hopes]
+        hoped_HC[:, c] = [blind.upper(executed[c], hope * alpha * executed[c]) for hope in _HOPES]
     start = first_worth_testing(hoped_HC, alpha)
-    return risk, TestedCuts(cuts_C, executed, wrong, upper_C, start, passed_in_order(upper_C, start, alpha))
+    if not both_ways or start is None:
+        return risk, TestedCuts(cuts_C, executed, wrong, upper_C, start, passed_in_order(upper_C, start, alpha))
+    halved = StepRisk(test, alpha, delta / 2, risk.correlation)
+    for c in range(cuts_C.size):
+        if c != start:
+            upper_C[c] = halved.upper(executed[c], wrong[c])
+    return risk, TestedCuts(cuts_C, executed, wrong, upper_C, start, passed_both_ways(upper_C, start, alpha))
 
 
 def step_bound(risk: StepRisk, tested: TestedCuts, n: int) -> Bound:

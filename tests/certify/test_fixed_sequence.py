@@ -5,7 +5,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from selective_autonomy.certify.fixed_sequence import first_worth_testing, passed_in_order, quantile_cuts
+from selective_autonomy.certify.fixed_sequence import (
+    first_worth_testing,
+    passed_both_ways,
+    passed_in_order,
+    quantile_cuts,
+)
 
 
 @given(arrays(np.float64, st.integers(1, 60), elements=st.floats(0, 1)), st.integers(1, 30))
@@ -37,6 +42,14 @@ def test_a_pass_after_the_first_failure_counts_for_nothing() -> None:
 
 def test_a_failure_at_the_start_passes_nothing() -> None:
     assert passed_in_order(np.array([0.05, 0.2, 0.05]), 1, 0.1) == []
+
+
+def test_both_ways_the_strictest_come_first_and_each_side_ends_at_its_first_failure() -> None:
+    upper = np.array([0.05, 0.2, 0.05, 0.08, 0.09, 0.3, 0.01])
+    assert passed_both_ways(upper, 3, 0.1) == [2, 3, 4]
+    assert passed_both_ways(upper, 0, 0.1) == [0]
+    assert passed_both_ways(upper, 1, 0.1) == []
+    assert passed_both_ways(upper, None, 0.1) == []
 
 
 def test_without_a_start_nothing_is_tested() -> None:
