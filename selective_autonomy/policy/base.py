@@ -62,10 +62,11 @@ def load_model(folder: Path, *, device: str) -> tuple[Any, Any]:
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     try:
-        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-        model = AutoModelForCausalLM.from_pretrained(
-            folder, dtype=torch.float32, attn_implementation="sdpa", local_files_only=True
-        )
+        with _no_progress_bars():
+            tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+            model = AutoModelForCausalLM.from_pretrained(
+                folder, dtype=torch.float32, attn_implementation="sdpa", local_files_only=True
+            )
     except (OSError, ValueError, KeyError) as err:
         raise ModelError(f"cannot load a policy from {folder}: {err}; train it again or give another folder") from err
     return model.to(device).eval(), tokenizer
@@ -74,8 +75,23 @@ def load_model(folder: Path, *, device: str) -> tuple[Any, Any]:
 def save_model(model: Any, tokenizer: Any, folder: Path) -> None:
     """Write the model as safetensors and its tokenizer; LoRA weights are merged into a copy-free plain model."""
     plain = model.merge_and_unload() if hasattr(model, "merge_and_unload") else model
-    plain.save_pretrained(folder, safe_serialization=True)
+    with _no_progress_bars():
+        plain.save_pretrained(folder, safe_serialization=True)
     tokenizer.save_pretrained(folder)
+
+
+@contextmanager
+def _no_progress_bars() -> Iterator[None]:
+    """transformers draws bars on stderr for every load and save; the mode is the whole process's, so it is put back."""
+    from transformers.utils import logging
+
+    before = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if before:
+            logging.enable_progress_bar()
 
 
 @contextmanager
