@@ -48,7 +48,7 @@ def tried(
     spread: float, sessions: int, measure: Callable[[Draw, float], float], **kwargs: object
 ) -> tuple[float, float]:
     """Share of draws whose threshold breaks `measure` <= 0.1 on a large population, and the mean coverage."""
-    population = scored_sessions(np.random.default_rng(99), 20_000, spread)
+    population = scored_sessions(np.random.default_rng(99), 8_000, spread)
     rng = np.random.default_rng(7)
     broken, coverage = 0, 0.0
     for _ in range(DRAWS):
@@ -67,7 +67,7 @@ def step_risk(population: Draw, threshold: float) -> float:
 def worse_risk(population: Draw, threshold: float) -> float:
     """The larger of the step risk and the session risk."""
     scores, wrong, session = population
-    lost = np.unique(session[(scores >= threshold) & wrong]).size / 20_000
+    lost = np.unique(session[(scores >= threshold) & wrong]).size / 8_000
     return max(step_risk(population, threshold), lost)
 
 
