@@ -26,23 +26,25 @@ def reproduce(root: Path, process_id: str, log: Callable[[str], None]) -> dict[s
         TraceError: DVC or the stage's own command failed; the message ends with its last lines.
     """
     targets = [f"{stage}@{process_id}" for stage in STAGES]
-    with _only_one(root):
-        lines: list[str] = []
-        process = subprocess.Popen(
+    with (
+        _only_one(root),
+        subprocess.Popen(
             _dvc("repro", *targets),
             cwd=root,
             env=_environment(),
             text=True,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-        )
-        assert process.stdout is not None
-        for line in process.stdout:
+        ) as dvc,
+    ):
+        assert dvc.stdout is not None
+        lines = []
+        for line in dvc.stdout:
             lines.append(line.rstrip())
             log(lines[-1])
-        if process.wait() != 0:
-            tail = "\n".join(lines[-15:])
-            raise TraceError(f"`dvc repro {' '.join(targets)}` failed with {process.returncode}:\n{tail}")
+    if dvc.returncode != 0:
+        tail = "\n".join(lines[-15:])
+        raise TraceError(f"`dvc repro {' '.join(targets)}` failed with {dvc.returncode}:\n{tail}")
     return locked_hashes(root, process_id)
 
 

@@ -45,4 +45,4 @@ def lineage_tags(context: dg.AssetExecutionContext, paths: ProcessPaths) -> dict
     from dagster_project.dvc_repo import locked_hashes
 
     hashes = locked_hashes(paths.root, paths.process_id)
-    return {"dagster_run_id": context.run_id, **{f"dvc.{path}": md5 for path, md5 in hashes.items()}}
+    return {"dagster_run_id": context.run.run_id, **{f"dvc.{path}": md5 for path, md5 in hashes.items()}}

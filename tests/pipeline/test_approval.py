@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,7 +13,7 @@ from tiny_bank import tiny_sessions
 from dagster_project.registry.approval import Approval, approval_of, approve
 from dagster_project.registry.history import versions_of
 from dagster_project.registry.models import RegisteredBundle, alias_uri, fetch_bundle, register_bundle, version_uri
-from dagster_project.registry.tracking import Dataset, Tracking
+from dagster_project.registry.tracking import Dataset, Tracking, tracking_from
 from selective_autonomy.bundle_files import folder_digest
 from selective_autonomy.errors import ApprovalRefused, BundleError
 
@@ -160,6 +161,16 @@ def test_an_approval_of_another_digest_is_no_approval(tracking: Tracking, regist
 def test_a_downloaded_bundle_is_the_registered_one(tracking: Tracking, register: Register, tmp_path: Path) -> None:
     bundle = register()
     assert folder_digest(fetch_bundle(tracking, bundle.process_id, 1, tmp_path / "down")) == bundle.bundle_digest
+
+
+def test_using_a_store_leaves_the_environment_as_it_was(tracking: Tracking, monkeypatch: pytest.MonkeyPatch) -> None:
+    """MLflow exports the address it is given; a later run would take it for the user's own setting."""
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:1")
+    tracking.client()
+    assert tracking_from(os.environ, Path("state")).uri == "http://127.0.0.1:1"
+    monkeypatch.delenv("MLFLOW_TRACKING_URI")
+    tracking.client()
+    assert tracking_from(os.environ, Path("state")).uri.startswith("sqlite:///")
 
 
 def test_a_second_version_is_the_candidate_while_the_first_stays_approved(
