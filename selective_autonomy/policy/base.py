@@ -73,7 +73,7 @@ def load_model(folder: Path, *, device: str) -> tuple[Any, Any]:
 
 
 def save_model(model: Any, tokenizer: Any, folder: Path) -> None:
-    """Write the model as safetensors and its tokenizer; LoRA weights are merged in, so what is saved is a plain model."""
+    """Write the model as safetensors and its tokenizer; LoRA weights are merged in: a plain model is saved."""
     plain = model.merge_and_unload() if hasattr(model, "merge_and_unload") else model
     with _no_progress_bars():
         plain.save_pretrained(folder, safe_serialization=True)
