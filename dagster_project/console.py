@@ -87,11 +87,12 @@ class ConsoleProgress(Progress):
             self.console.print(f"  [dim]… {step} ({why})[/]")
 
     def _note(self, message: str) -> None:
-        if not message.strip():
+        # Between assets Dagster says at length what it will not run because of a failure; that was shown already.
+        if self._task is None or not message.strip():
             return
         if self._bars.disable:
             self.console.print(f"    [dim]{escape(message)}[/]")
-        elif self._task is not None:
+        else:
             self._bars.update(self._task, note=escape(message.strip().splitlines()[0][:80]))
 
     def _check(self, evaluation: Any) -> None:

@@ -38,10 +38,8 @@ def test_dagsters_own_command_validates_the_definitions(tmp_path: Path) -> None:
 
 
 def test_loading_the_definitions_imports_no_framework_but_dagster() -> None:
-    told = subprocess.run(
-        [sys.executable, "-c", f"import sys, dagster_project.definitions; print(sorted({set(HEAVY)} & sys.modules.keys()))"],
-        capture_output=True, text=True, check=True,
-    )  # fmt: skip
+    code = f"import sys, dagster_project.definitions; print(sorted({set(HEAVY)} & sys.modules.keys()))"
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert told.stdout.strip() == "[]"
 
 

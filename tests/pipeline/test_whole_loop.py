@@ -182,3 +182,15 @@ def test_an_approved_bundle_becomes_a_bento_that_knows_who_approved_it(copied: L
     withdrawn = run(copied, selection=RELEASE)
     assert withdrawn.why["approval"] == "the approval was changed or withdrawn"
     assert not withdrawn.success
+
+
+def test_the_command_line_refuses_an_approval_without_a_name_in_one_line(loop: Loop) -> None:
+    from typer.testing import CliRunner
+
+    from dagster_project.cli import app
+
+    command = ["release", "approve", "--process", "bank", "--version", str(candidate(loop).version)]
+    places = ["--root", str(loop.root), "--state", str(loop.state)]
+    refused = CliRunner().invoke(app, [*command, "--by", " ", "--reason", "because", *places])
+    assert refused.exit_code == 1
+    assert refused.stderr.strip() == "approval_refused: nobody approves decision_bundle_bank; name the person with --by"
