@@ -51,7 +51,7 @@ check: setup ## lint, format, types of the domain, import contracts, definitions
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
-	@$(BIN)/lint-imports --no-logo
+	@PYTHONPATH=. $(BIN)/lint-imports --no-logo
 	@$(RUN) pipeline validate
 
 format: setup ## lay the code out

@@ -111,7 +111,15 @@ def work_new_cases(bento: str, params: ProcessParams, *, state: Path, console: C
 
             bar = bars.add_task(name, total=len(case_ids))
             began = time.monotonic()
-            worked = work_cases(desk, case_ids, decider, operator_for, stage=stage, on_case=lambda _: bars.advance(bar))
+            worked = work_cases(
+                desk,
+                case_ids,
+                client,
+                on_duty_for,
+                stage=stage,
+                on_case=lambda _: bars.advance(bar),
+                on_feedback=client.feedback if client else None,
+            )
             console.print(f"  [green]✓[/] {name:<18} {time.monotonic() - began:7.1f} s")
             return [judged_case(case, desk) for case in worked]
 

@@ -76,10 +76,12 @@ def up(
     from rich.console import Console
 
     from dagster_project import services
+    from dagster_project.instance import open_instance
     from dagster_project.registry.tracking import tracking_from
 
     console, where = Console(), (state or root / ".state").resolve()
     tracking = tracking_from(os.environ, where)
+    open_instance(where).dispose()  # Dagster's UI reads the settings that this writes
     bento = services.latest_bento(where, process)
     token = os.environ.get("SELECTIVE_AUTONOMY_TOKEN", "local")
     servers = [services.dagster_ui(where, root)]

@@ -32,9 +32,9 @@ from selective_autonomy.process.comparison import Level, same_action
 class ScoredSteps:
     """Critical steps of one split with their scores: what is certified on, or measured on. Equally long columns."""
 
-    scores_N: NDArray[np.float64]  # noqa: N815
-    wrong_N: NDArray[np.bool_]  # noqa: N815
-    session_of_N: Sequence[str]  # noqa: N815
+    scores_N: NDArray[np.float64]
+    wrong_N: NDArray[np.bool_]
+    session_of_N: Sequence[str]
 
 
 class CertifiedFigures(Frozen):
