@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import platform
 import subprocess
@@ -14,7 +15,8 @@ from typing import Any
 def write_evidence(root: Path, name: str, *, command: str, seed: int, seconds: float, results: dict[str, Any]) -> Path:
     """Write one evidence file and return its path.
 
-    `results` holds numbers, or `{"value", "low", "high", "n"}` for a figure with an interval.
+    `results` holds numbers, or `{"value", "low", "high", "n"}` for a figure with an interval; a number that is not
+    finite (a risk of nothing) becomes null.
     """
     path = root / "docs" / "benchmarks" / f"{name}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -25,12 +27,23 @@ def write_evidence(root: Path, name: str, *, command: str, seed: int, seconds: f
         "machine": machine(),
         "seed": seed,
         "seconds": round(seconds, 1),
-        "results": results,
+        "results": _finite(results),
     }
     unfinished = path.with_suffix(".json.part")
-    unfinished.write_text(json.dumps(evidence, indent=1) + "\n", encoding="utf-8")
+    unfinished.write_text(json.dumps(evidence, indent=1, allow_nan=False) + "\n", encoding="utf-8")
     unfinished.replace(path)
     return path
+
+
+def _finite(value: Any) -> Any:
+    match value:
+        case dict():
+            return {key: _finite(one) for key, one in value.items()}
+        case list() | tuple():
+            return [_finite(one) for one in value]
+        case float() if not math.isfinite(value):
+            return None
+    return value
 
 
 def commit(root: Path) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import math
 import os
 import subprocess
 from contextlib import ExitStack
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from dagster_project.demo import DemoResult
-    from selective_autonomy.evaluation.gated_run import Figure
+    from selective_autonomy.evaluation.intervals import Figure
 
 
 def demo(
@@ -133,7 +134,7 @@ def demo_table(result: DemoResult) -> Table:
         scale, word = (1.0, " s") if unit == "s" else (100.0, " %" if unit == "%" else " pp")
         table.add_row(
             label,
-            f"{figure.value * scale:.1f}{word}",
+            "–" if math.isnan(figure.value) else f"{figure.value * scale:.1f}{word}",
             f"{figure.low * scale:.1f} … {figure.high * scale:.1f}",
         )
     return table

@@ -9,10 +9,19 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.stats import beta
 
 from selective_autonomy.errors import SplitError
-from selective_autonomy.evaluation.gated_run import Figure
+from selective_autonomy.frozen import Frozen
 
 _LEVEL = 0.95
 _DRAWS = 1000  # the ends of the interval then move by about 0.1 standard errors between seeds
+
+
+class Figure(Frozen):
+    """A measured number with its 95 % interval and the number of units behind it."""
+
+    value: float
+    low: float
+    high: float
+    n: int
 
 
 def binomial_interval(k: int, n: int) -> Figure:
@@ -47,14 +56,23 @@ def share_interval(
     part, of = np.asarray(part_N, dtype=np.float64), None if of_N is None else np.asarray(of_N, dtype=np.float64)
     of = np.ones_like(part) if of is None else of
     session_N = session_codes(session_of_N)
-    part_S, of_S = np.bincount(session_N, weights=part), np.bincount(session_N, weights=of)
+    part_S, of_S = (np.bincount(session_N, weights=column).astype(np.float64) for column in (part, of))
+    return ratio_interval(part_S, of_S, seed=seed, draws=draws)
+
+
+def ratio_interval(part_S: NDArray[np.float64], of_S: NDArray[np.float64], *, seed: int, draws: int = _DRAWS) -> Figure:
+    """sum(part) / sum(of) over sessions, by drawing sessions with replacement; see `share_interval`.
+
+    Args:
+        part_S, of_S: one amount a session; any sign and unit. Sessions with nothing in `of_S` do not take part.
+    """
     counted = of_S > 0
     part_S, of_S = part_S[counted], of_S[counted]
     n = int(of_S.sum())
     if n == 0:
         return binomial_interval(0, 0)
     value = float(part_S.sum() / of_S.sum())
-    if value in (0.0, 1.0):
+    if bool(np.all(part_S == 0)) or bool(np.all(part_S == of_S)):
         exact = binomial_interval(of_S.size if value else 0, of_S.size)
         return exact.model_copy(update={"n": n})
     weights_DS = _draws(of_S.size, seed, draws)
@@ -67,6 +85,9 @@ def statistic_interval(
 ) -> Figure:
     """Any weighted statistic of steps, with an interval by drawing whole sessions with replacement.
 
+    A statistic that is biased upwards in resamples (ECE counts their noise as miscalibration) would get an interval
+    beside its own value; the resamples are therefore shifted so that their mean is the value.
+
     Args:
         statistic: from `weight_N` (how often each step was drawn) to a number; all ones gives the value.
     """
@@ -75,8 +96,9 @@ def statistic_interval(
         raise SplitError("no steps to measure; expected a non-empty split")
     weights_DS = _draws(int(session_N.max()) + 1, seed, draws)
     values_D = np.array([statistic(weights_S[session_N]) for weights_S in weights_DS])
-    low, high = _ends(values_D[np.isfinite(values_D)])
-    return Figure(value=statistic(np.ones(session_N.size)), low=low, high=high, n=session_N.size)
+    values_D, value = values_D[np.isfinite(values_D)], statistic(np.ones(session_N.size))
+    low, high = _ends(values_D - values_D.mean() + value if values_D.size else values_D)
+    return Figure(value=value, low=low, high=high, n=session_N.size)
 
 
 def session_codes(session_of_N: Sequence[str]) -> NDArray[np.int64]:

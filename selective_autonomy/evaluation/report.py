@@ -12,8 +12,8 @@ from numpy.typing import ArrayLike, NDArray
 from selective_autonomy.certify.certify import certify
 from selective_autonomy.certify.sessions import certify_sessions
 from selective_autonomy.errors import SplitError
-from selective_autonomy.evaluation.gated_run import Figure
 from selective_autonomy.evaluation.intervals import (
+    Figure,
     binomial_interval,
     session_codes,
     share_interval,
