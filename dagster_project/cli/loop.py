@@ -34,7 +34,9 @@ def demo(
     from dagster_project.demo import run_demo
 
     console = Console()
-    result = run_demo(root=root, state=state or root / ".state", console=console, approver=by or _who_runs_this())
+    result = run_demo(
+        root=root.resolve(), state=_resolved(state, root), console=console, approver=by or _who_runs_this()
+    )
     console.print(demo_table(result))
     console.print(
         f"[dim]{result.seconds:.0f} s; the same figures: docs/benchmarks/demo.json. To look around:[/] make up\n"
@@ -57,7 +59,9 @@ def corpus(
 
     given = source or (Path(os.environ[name.upper()]) if os.environ.get(name.upper()) else None)
     console = Console()
-    results, pipeline = run_corpus(name, root=root, state=state or root / ".state", console=console, source=given)
+    results, pipeline = run_corpus(
+        name, root=root.resolve(), state=_resolved(state, root), console=console, source=given
+    )
     console.print(corpus_table(name, results))
     version = pipeline.facts["decision_bundle"]["version"]
     console.print(
@@ -80,12 +84,12 @@ def up(
     from dagster_project.instance import open_instance
     from dagster_project.registry.tracking import tracking_from
 
-    console, where = Console(), (state or root / ".state").resolve()
+    console, where = Console(), _resolved(state, root)
     tracking = tracking_from(os.environ, where)
     open_instance(where).dispose()  # Dagster's UI reads the settings that this writes
     bento = services.latest_bento(where, process)
     token = os.environ.get("SELECTIVE_AUTONOMY_TOKEN", "local")
-    servers = [services.dagster_ui(where, root)]
+    servers = [services.dagster_ui(where, root.resolve())]
     if not tracking.uri.startswith("http"):
         servers.append(services.mlflow_ui(where, tracking.uri))
     if bento is None:
@@ -138,6 +142,11 @@ def demo_table(result: DemoResult) -> Table:
             f"{figure.low * scale:.1f} … {figure.high * scale:.1f}",
         )
     return table
+
+
+def _resolved(state: Path | None, root: Path) -> Path:
+    """The state folder, absolute: servers run in another folder than this one."""
+    return (state or root / ".state").resolve()
 
 
 def _who_runs_this() -> str:

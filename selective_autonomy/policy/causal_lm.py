@@ -21,6 +21,7 @@ from selective_autonomy.policy.base import load_model, logits_only_at
 from selective_autonomy.policy.branches import CachedPrefix, KeyValues, PrefixCache
 from selective_autonomy.policy.decoding import Opening, fill_arguments
 from selective_autonomy.policy.field_values import said
+from selective_autonomy.policy.habits import Place
 from selective_autonomy.policy.prompts import Prompter
 from selective_autonomy.policy.protocol import Alternative, Proposal
 from selective_autonomy.policy.spaces import Spaces
@@ -55,6 +56,7 @@ class CausalLMPolicy:
         model, tokenizer: as `policy.base` makes or loads them; the model in evaluation mode, float32.
         context: tokens of prompt and action together.
         usual: values that operators usually give, as `field_values.usual_values` finds them.
+        habits: where fields are copied from, as `habits.copy_habits` finds them.
         cache_sessions: how many growing logs keep their keys and values (about 8 kB a token for the default
             model); 0 turns the cache off.
     """
@@ -67,13 +69,14 @@ class CausalLMPolicy:
         *,
         context: int,
         usual: Mapping[str, Sequence[Scalar]] | None = None,
+        habits: Mapping[str, Sequence[Place]] | None = None,
         cache_sessions: int = 32,
     ) -> None:
         self.contract = Contract(schema)
         self._model = model
         self._encoder = Encoder(self.contract, tokenizer)
         self._prompter = Prompter(self.contract, self._encoder, context=context)
-        self._spaces = Spaces(self._encoder, usual or {})
+        self._spaces = Spaces(self._encoder, usual or {}, habits or {})
         self._room = context - self._prompter.budget
         self._cache = PrefixCache(cache_sessions)
         self._lock = threading.Lock()
@@ -89,12 +92,13 @@ class CausalLMPolicy:
             card = json.loads((path / "policy.json").read_text(encoding="utf-8"))
             fingerprint, context = card["contract_fingerprint"], card["params"]["context"]
             usual = json.loads((path / "usual_values.json").read_text(encoding="utf-8"))
+            habits = json.loads((path / "copy_habits.json").read_text(encoding="utf-8"))
         except (OSError, ValueError, KeyError) as err:
             raise ModelError(f"{path} holds no trained policy: {err!r}; run the training, or give its folder") from err
         schema = load_process(path / "process.yaml")
         Contract(schema).check_fingerprint(fingerprint, what=f"policy {path}")
         model, tokenizer = load_model(path, device=device)
-        return cls(schema, model, tokenizer, context=context, usual=usual, cache_sessions=cache_sessions)
+        return cls(schema, model, tokenizer, context=context, usual=usual, habits=habits, cache_sessions=cache_sessions)
 
     def propose(self, sessions: Sequence[Session]) -> list[Proposal]:
         """The next action for each open session, in order.

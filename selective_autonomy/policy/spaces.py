@@ -9,6 +9,7 @@ from functools import lru_cache
 from selective_autonomy.contract.actions import TEXT_HEADS, argument_fields
 from selective_autonomy.contract.values import read_value, write_value
 from selective_autonomy.policy.field_values import free_branch, is_closed, listed_values, said, stated_values
+from selective_autonomy.policy.habits import Place, recall
 from selective_autonomy.policy.tokenizer import Encoder
 from selective_autonomy.process.actions import Scalar
 from selective_autonomy.process.schema import FieldSpec
@@ -55,20 +56,28 @@ Space = FreeText | Trie
 class Spaces:
     """The space of every argument of a process; closed sets are built once, stated values once per text.
 
-    `usual`: "head field" -> further valid values of constrained fields, as `usual_values` finds them.
+    `usual`: "head field" -> further valid values of constrained fields, as `usual_values` finds them. `habits`:
+    "head field" -> the places its value is copied from if one of them holds one, as `copy_habits` finds them.
     """
 
-    def __init__(self, encoder: Encoder, usual: Mapping[str, Sequence[Scalar]]) -> None:
+    def __init__(
+        self, encoder: Encoder, usual: Mapping[str, Sequence[Scalar]], habits: Mapping[str, Sequence[Place]]
+    ) -> None:
         self._encoder = encoder
         self._usual = usual
+        self._habits = habits
         self._known_tries: dict[tuple[str, str], Trie] = {}
         self._stated = lru_cache(maxsize=20_000)(self._find_stated)
 
     def space(self, head: str, spec: FieldSpec, events: Sequence[Event]) -> Space | None:
         """Where the field's value comes from after `events`; None: there is no valid value to choose.
 
-        A free field takes any text, a constrained one what its schema lists, what is usual, what the log states.
+        A field with a habit takes what its place holds. Otherwise a free field takes any text, a constrained one what
+        its schema lists, what is usual, what the log states.
         """
+        copied = recall(self._habits.get(f"{head} {spec.id}", ()), spec, events)
+        if copied is not None and (only := self._trie(spec, (copied,))).children:
+            return only
         branch = free_branch(spec.schema_)
         if branch is not None:
             return FreeText(VALUE_TOKENS, branch.get("maxLength"), branch.get("minLength", 0) > 0, spec)
@@ -106,7 +115,7 @@ class Spaces:
         trie = Trie()
         for value in values:
             ids = self._encoder.text_ids(write_value(value, spec))
-            if len(ids) <= VALUE_TOKENS or is_closed(spec.schema_):
+            if len(ids) <= VALUE_TOKENS or is_closed(spec.schema_):  # the room that a prompt leaves for an action
                 trie.insert(ids, value)
         return trie
 

@@ -7,7 +7,7 @@ import json
 import math
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -29,10 +29,10 @@ from selective_autonomy.policy.checkpoint import (
 )
 from selective_autonomy.policy.examples import Batch, make_batch, make_examples, plan_epoch
 from selective_autonomy.policy.field_values import usual_values
+from selective_autonomy.policy.habits import copy_habits
 from selective_autonomy.policy.optimisers import Optimisers
 from selective_autonomy.policy.prompts import Prompter
 from selective_autonomy.policy.tokenizer import Encoder
-from selective_autonomy.process.actions import Scalar
 from selective_autonomy.process.schema import ProcessSchema, canonical_json, save_process
 from selective_autonomy.traces.schema import Session
 
@@ -130,7 +130,8 @@ def train_policy(
         losses=tuple(run.losses),
         resumed_at=resumed_at,
     )
-    _save(model, tokenizer, contract, params, report, usual_values(train, schema), out)
+    learnt = {"usual_values": usual_values(train, schema), "copy_habits": copy_habits(train, schema)}
+    _save(model, tokenizer, contract, params, report, learnt, out)
     run.path.unlink(missing_ok=True)
     return report
 
@@ -251,14 +252,15 @@ def _save(
     contract: Contract,
     params: PolicyParams,
     report: TrainingReport,
-    usual: dict[str, tuple[Scalar, ...]],
+    learnt: Mapping[str, object],
     out: Path,
 ) -> None:
     card = out / "policy.json"
     card.unlink(missing_ok=True)
     save_model(model, tokenizer, out)
     save_process(contract.schema, out / "process.yaml")
-    (out / "usual_values.json").write_text(json.dumps(usual, ensure_ascii=False, indent=1), encoding="utf-8")
+    for name, found in learnt.items():
+        (out / f"{name}.json").write_text(json.dumps(found, ensure_ascii=False, indent=1), encoding="utf-8")
     content = {
         "contract_fingerprint": contract.fingerprint,
         "process": {"id": contract.schema.id, "version": contract.schema.version},

@@ -24,7 +24,7 @@ CONTRACT = Contract(PARCEL)
 TOKENIZER = train_tokenizer(["hello my parcel P123 is lost, please help"] * 5, 300)
 add_markers(TOKENIZER, CONTRACT)
 ENCODER = Encoder(CONTRACT, TOKENIZER)
-SPACES = Spaces(ENCODER, {})
+SPACES = Spaces(ENCODER, {}, {})
 VOCABULARY = len(TOKENIZER)
 
 
@@ -167,7 +167,7 @@ def test_usual_values_of_constrained_fields_can_be_proposed_unless_personal() ->
     refund = PARCEL.forms_by_id["refund"]
     size = refund.field("size")
     assert size is not None
-    space = Spaces(ENCODER, usual).space("submit_form:refund", size, ())
+    space = Spaces(ENCODER, usual, {}).space("submit_form:refund", size, ())
     assert isinstance(space, Trie)
     assert _values(space) == {"S", "L", "is_not(L)"}
     personal = refund.model_copy(
