@@ -10,7 +10,7 @@ from dagster_project.resources.workspace import ProcessPaths
 from selective_autonomy.bundle_files import folder_digest
 from selective_autonomy.certify.certificate import Certificate
 from selective_autonomy.errors import CertificateError
-from selective_autonomy.params import ProcessParams
+from selective_autonomy.params import CertificateParams, ProcessParams
 from selective_autonomy.process.schema import load_process
 from selective_autonomy.traces.splits import read_splits, split_digests
 
@@ -40,7 +40,16 @@ def certify_process(paths: ProcessPaths, params: ProcessParams) -> Certificate:
         }
     )
     evidence.to_parquet(paths.certificate_evidence, index=False)
-    return certify(*_columns(evidence), params.certificate, **_bindings(paths, params), cuts_C=_cuts(paths, params))
+    return certify(*_columns(evidence), asked(paths, params), **_bindings(paths, params), cuts_C=_cuts(paths, params))
+
+
+def asked(paths: ProcessPaths, params: ProcessParams) -> CertificateParams:
+    """The promise to certify: that of params.yaml, or a stricter one that the process schema asks for.
+
+    One threshold gates all critical actions, so the strictest of their alphas holds for it.
+    """
+    tiers = [tier.alpha for tier in load_process(paths.schema).actions.values() if tier.tier == "critical"]
+    return params.certificate.model_copy(update={"alpha": min([params.certificate.alpha, *tiers])})
 
 
 def recheck(paths: ProcessPaths, params: ProcessParams) -> None:
@@ -61,7 +70,7 @@ def recheck(paths: ProcessPaths, params: ProcessParams) -> None:
                 "certify again"
             )
     evidence = pd.read_parquet(paths.certificate_evidence)
-    verify_certificate(stated, *_columns(evidence), params.certificate, cuts_C=_cuts(paths, params))
+    verify_certificate(stated, *_columns(evidence), asked(paths, params), cuts_C=_cuts(paths, params))
 
 
 def read_certificate(paths: ProcessPaths) -> Certificate:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -26,7 +26,7 @@ from selective_autonomy.params import ProcessParams, load_params
 if TYPE_CHECKING:
     from selective_autonomy.desk.judged import JudgedDesk
     from selective_autonomy.evaluation.gated_run import ArmCase, GatedRunSummary
-    from selective_autonomy.runtime.worked import WorkedCase
+    from selective_autonomy.runtime.worked import WorkedCase, WorkedStep
 
 PROCESS = "broadband"
 
@@ -138,11 +138,18 @@ def judged_case(case: WorkedCase, desk: JudgedDesk) -> ArmCase:
     from selective_autonomy.evaluation.gated_run import ArmCase
 
     verdicts = desk.verdicts[case.case_id]
+    routine = [step for step in case.steps if step.by == "autonomy" and not step.critical]
+
+    def wrong(steps: Iterable[WorkedStep]) -> int:
+        return sum(verdicts[step.state_digest].standing == "wrong" for step in steps)
+
     return ArmCase(
         case_id=case.case_id,
         critical_steps=sum(step.critical for step in case.steps),
         executed_steps=len(case.executed),
-        wrong_executed=sum(verdicts[step.state_digest].standing == "wrong" for step in case.executed),
+        wrong_executed=wrong(case.executed),
+        routine_executed=len(routine),
+        routine_wrong=wrong(routine),
         touched=case.touched,
         active_seconds=case.active_seconds,
         solved=desk.outcome(case.case_id).answers.get("solved", False),

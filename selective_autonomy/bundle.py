@@ -31,7 +31,6 @@ from selective_autonomy.decision import StepDecision
 from selective_autonomy.errors import BundleError, IllegalAction
 from selective_autonomy.gate import Decision, Defer, DeferReason, Stage, decide
 from selective_autonomy.policy.protocol import Policy, Proposal
-from selective_autonomy.process.actions import head as head_of
 from selective_autonomy.process.legality import check_action, legal_heads
 from selective_autonomy.process.schema import ProcessSchema, Tier, load_process, save_process
 from selective_autonomy.traces.schema import Session
@@ -91,13 +90,16 @@ class DecisionBundle:
                     f"bundle {path}: the manifest's {what} is {got!r}, expected {expected!r}; build it again"
                 )
         _check_parts(path, schema, certificate)
+        golden = read_golden(path / GOLDEN)
+        if not golden:
+            raise BundleError(f"bundle {path} has no golden case, so it can prove nothing; build it again")
         return cls(
             manifest,
             schema,
             _load_policy(path / POLICY, manifest.policy_kind, device),
             _load_critic(path / CRITIC),
             certificate,
-            read_golden(path / GOLDEN),
+            golden,
         )
 
     def decide(self, session: Session, *, stage: Stage = "selective") -> StepDecision:
@@ -155,7 +157,9 @@ class DecisionBundle:
                 and case.p_accept is not None
                 and abs(case.p_accept - threshold) <= _GOLDEN_TOLERANCE
             )
-            same = now.head == case.head and (on_the_edge or (now.outcome, now.reason) == (case.outcome, case.reason))
+            same = now.action == case.action and (
+                on_the_edge or (now.outcome, now.reason) == (case.outcome, case.reason)
+            )
             if not (close and same):
                 mismatches.append(
                     f"golden case {number} ({case.session.session_id}): recorded {_summary(case)}, got {_summary(now)}"
@@ -252,13 +256,15 @@ def build_bundle(
     """Copy the parts into a new directory `out`, record the golden decisions, and seal it. All or nothing.
 
     Args:
-        golden: open logs, as they stand before a step; their decisions are taken now and recorded.
+        golden: open logs, as they stand before a step, at least one; their decisions are taken now and recorded.
         created: timezone-aware.
 
     Raises:
         BundleError: `out` exists, or the parts do not belong together.
         ModelError: the policy or the critic cannot be loaded.
     """
+    if not golden:
+        raise BundleError("got no golden session; a bundle without one cannot prove that it decides as it did here")
     if out.exists():
         raise BundleError(f"{out} exists; bundles are never overwritten: remove it or choose another directory")
     unfinished = out.with_name(f"{out.name}.unfinished")
@@ -331,10 +337,11 @@ def _golden(session: Session, decided: StepDecision) -> GoldenCase:
         session=session,
         outcome=decided.decision.outcome,
         reason=decided.decision.reason if isinstance(decided.decision, Defer) else None,
-        head=head_of(decided.proposal.action) if decided.proposal else None,
+        action=decided.proposal.action if decided.proposal else None,
         p_accept=decided.p_accept,
     )
 
 
 def _summary(case: GoldenCase) -> str:
-    return f"{case.outcome} ({case.reason}) of {case.head} at p_accept {case.p_accept}"
+    action = case.action.model_dump_json() if case.action else "nothing"
+    return f"{case.outcome} ({case.reason}) of {action} at p_accept {case.p_accept}"

@@ -18,6 +18,7 @@ from pydantic import Field, ValidationError
 
 from selective_autonomy.errors import BundleError
 from selective_autonomy.frozen import Frozen
+from selective_autonomy.process.actions import UIAction
 from selective_autonomy.process.schema import canonical_json
 from selective_autonomy.traces.schema import Session, UtcTime
 
@@ -58,7 +59,7 @@ class GoldenCase(Frozen):
     session: Session
     outcome: Literal["execute", "defer"]
     reason: str | None
-    head: str | None
+    action: UIAction | None
     p_accept: float | None
 
 

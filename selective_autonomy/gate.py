@@ -5,8 +5,7 @@ Execute needs positive proof of everything; any doubt is a Defer with its reason
 
 from __future__ import annotations
 
-import math
-from typing import Literal
+from typing import Literal, TypeGuard
 
 from selective_autonomy.frozen import Frozen
 from selective_autonomy.process.schema import Tier
@@ -22,7 +21,6 @@ DeferReason = Literal[
     "no_legal_action",
     "contract_mismatch",
     "not_approved",
-    "session_too_long",
     "timeout",
     "internal_error",
 ]
@@ -56,23 +54,29 @@ def decide(
     """Execute or Defer one proposed step.
 
     Args:
-        p_accept: the critic's score; None, NaN or outside [0, 1] defers a critical step.
-        threshold: the certified threshold of the step's slice; None: nothing is certified.
-        tier: routine steps are ungated (reversible by the process schema's word), critical ones need the score.
+        p_accept: the critic's score; anything but a number in [0, 1] defers a critical step.
+        threshold: the certified threshold; anything but a number in [0, 1]: nothing is certified, all defers.
+        tier: routine steps are ungated (reversible by the process schema's word), critical ones need the score. Where
+            nothing is certified, routine steps do not run either: they would steer cases nobody vouches for.
         legal: the action was checked against the screen it will be done on.
-        stage: only `selective` lets critical steps run; routine ones run from `copilot` on.
+        stage: only `selective` lets steps run.
         stopped: the kill switch.
     """
     if stopped:
         return Defer(reason="stopped")
     if legal is not True:
         return Defer(reason="illegal_action")
-    if tier == "routine" and stage in ("copilot", "calibration", "selective"):
-        return Execute()
     if stage != "selective":
         return Defer(reason="stage_not_selective")
-    if threshold is None or not math.isfinite(threshold):
+    if not _is_probability(threshold):
         return Defer(reason="no_threshold")
-    if p_accept is None or not math.isfinite(p_accept) or not 0.0 <= p_accept <= 1.0:
+    if tier == "routine":
+        return Execute()
+    if not _is_probability(p_accept):
         return Defer(reason="invalid_score")
     return Execute() if p_accept >= threshold else Defer(reason="below_threshold")
+
+
+def _is_probability(value: object) -> TypeGuard[float]:
+    """A real number in [0, 1]; None, NaN, text and booleans are none."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0.0 <= value <= 1.0

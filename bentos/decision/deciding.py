@@ -39,7 +39,7 @@ class Deciding:
         """
         bundle = self._served.bundle
         if self._served.refusal is not None or bundle is None:
-            return _defer_all(sessions, self._served.refusal or "contract_mismatch")
+            return self._defer_all(sessions, self._served.refusal or "contract_mismatch")
 
         def work() -> list[StepDecision]:
             for index, session in enumerate(sessions):
@@ -48,7 +48,7 @@ class Deciding:
             return [d.model_copy(update=version) for d in bundle.decide_batch(sessions, stage=stage)]
 
         reason, decided = await self._guarded(work)
-        return decided or _defer_all(sessions, reason or "internal_error")
+        return decided or self._defer_all(sessions, reason or "internal_error")
 
     async def suggest(self, session: Session) -> tuple[DeferReason | None, tuple[Proposal, float] | None]:
         """A proposal with its p_accept, or the reason why there is none.
@@ -87,6 +87,16 @@ class Deciding:
             logger.exception("deciding failed")
             return "internal_error", None
 
-
-def _defer_all(sessions: Sequence[Session], reason: DeferReason) -> list[StepDecision]:
-    return [StepDecision(decision=Defer(reason=reason), state_digest=state_digest(session)) for session in sessions]
+    def _defer_all(self, sessions: Sequence[Session], reason: DeferReason) -> list[StepDecision]:
+        """Nothing is executed, and the answer still says whose answer it is."""
+        bundle = self._served.bundle
+        return [
+            StepDecision(
+                decision=Defer(reason=reason),
+                state_digest=state_digest(session),
+                certificate_id=bundle.certificate.id if bundle is not None else None,
+                bundle_version=self._served.version,
+                bundle_digest=bundle.digest if bundle is not None else None,
+            )
+            for session in sessions
+        ]

@@ -14,7 +14,12 @@ from dagster_project.resources.workspace import Workspace
 @process_asset(
     group="monitoring",
     kinds={"python", "mlflow"},
-    code=("dagster_project/measurement.py", "selective_autonomy/evaluation", "selective_autonomy/certify"),
+    code=(
+        "dagster_project/measurement.py",
+        "dagster_project/judged_steps.py",
+        "selective_autonomy/evaluation",
+        "selective_autonomy/certify",
+    ),
     params=("certificate", "critic", "feedback"),
     deps=[validated_traces, splits, copilot_feedback, critic, certificate],
 )
@@ -54,12 +59,20 @@ def replay_evaluation(
 @process_asset(
     group="monitoring",
     kinds={"evidently", "python"},
-    code=("quality_checks/drift.py", "quality_checks/drift_frame.py", "quality_checks/chance.py"),
+    code=(
+        "quality_checks/drift.py",
+        "quality_checks/drift_frame.py",
+        "quality_checks/chance.py",
+        "dagster_project/windows.py",
+    ),
     params=("drift",),
     deps=[validated_traces, splits, copilot_feedback, critic],
 )
 def drift_report(context: dg.AssetExecutionContext, workspace: Workspace) -> dg.MaterializeResult:
-    """The newest sessions (test) against those that the certificate stands on (calibrate)."""
+    """The newest sessions (test) against those that the certificate stands on (calibrate).
+
+    Both windows are cut from the traces at hand, so the verdict changes when new traces come in, not by itself.
+    """
     import json
 
     from dagster_project.windows import window

@@ -95,7 +95,7 @@ def approval(context: dg.AssetExecutionContext, workspace: Workspace, mlflow: Ml
 @process_asset(
     group="release",
     kinds={"bentoml"},
-    code=("bentos/decision", "dagster_project/bento.py"),
+    code=("bentos/decision", "selective_autonomy", "dagster_project/bento.py"),
     deps=[decision_bundle, approval],
 )
 def serving_bento(

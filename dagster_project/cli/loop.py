@@ -128,6 +128,7 @@ def demo_table(result: DemoResult) -> Table:
         ("sessions automated end to end", s.session_coverage, "%"),
         (f"steps executed ({s.steps_executed}; {s.steps_deferred} deferred)", s.step_coverage, "%"),
         ("true error among executed steps", s.true_risk, "%"),
+        ("true error among routine steps (ungated)", s.routine_risk, "%"),
         ("sessions with a wrong executed step", s.session_risk, "%"),
         ("operator active time a case, people alone", s.active_seconds_human, "s"),
         ("operator active time a case, gated", s.active_seconds_selective, "s"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from selective_autonomy.frozen import Frozen
 from selective_autonomy.process.schema import canonical_json
@@ -38,6 +38,19 @@ class Bound(Frozen):
     coverage: float = Field(ge=0, le=1)
     refusal: Literal["too_few_labels", "error_too_high"] | None = None
     labels_missing: int | None = None
+
+    @model_validator(mode="after")
+    def _threshold_is_proven_or_refused(self) -> Bound:
+        if self.threshold is None:
+            if self.refusal is None:
+                raise ValueError("a bound without a threshold must say why it was refused")
+        elif self.refusal is not None or self.upper is None or self.n_executed == 0 or not 0 <= self.threshold <= 1:
+            raise ValueError(
+                f"threshold {self.threshold!r} stands on nothing: expected an upper limit, executed units, no refusal"
+            )
+        elif self.upper > self.alpha:
+            raise ValueError(f"upper limit {self.upper} exceeds alpha {self.alpha}; expected a refusal")
+        return self
 
 
 class Certificate(Frozen):

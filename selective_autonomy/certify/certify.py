@@ -81,6 +81,7 @@ def certify(
         scores_digest=_scores_digest(scores, wrong, session, ids, cuts),
         assumptions=(
             "sessions are independent draws of the population served, unseen by policy and critic",
+            "the steps before a step were done as in the calibrate split: by people",
             "a label says whether the step was wrong (no label noise)",
             _STEP_ASSUMPTION[step_test],
             "cuts: quantiles of the calibrate scores, label-free"

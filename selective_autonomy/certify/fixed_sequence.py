@@ -1,4 +1,4 @@
-"""Testing cuts in a fixed order: from the strictest on, each at the full delta, until the first that fails.
+"""Testing cuts in a fixed order: from the surest on, each at the full delta, until the first that fails.
 
 Why no correction for the number of cuts is needed: a false promise is made only if the *first* cut in the
 order whose risk exceeds alpha passes its test, and that has probability at most delta.
@@ -22,22 +22,19 @@ def quantile_cuts(scores_N: NDArray[np.float64], cuts: int) -> NDArray[np.float6
     return np.unique(ranked_N[last_C])[::-1]
 
 
-def first_worth_testing(hoped_upper_HC: NDArray[np.float64], alpha: float) -> int | None:
-    """Where the sequence starts: the first cut with enough executed units for its test to be worth its risk.
+def surest_cut(expected_upper_C: NDArray[np.float64]) -> int | None:
+    """Where the sequence starts: the cut whose upper limit is expected to be the lowest, the laxest of equal ones.
 
-    A cut that cannot pass even with zero wrong ones would stop the sequence for certain, and one that passes
-    only by luck would stop it most of the time. So each row of `hoped_upper_HC` holds the upper limits that
-    the cuts would have if a hoped share of their units were wrong, the most demanding hope first; the start
-    is the first cut that would pass under the first hope under which any would. None: none could pass at all.
+    A sequence that starts at the strictest cut is stopped there by a handful of unlucky labels; one that starts at
+    the laxest is stopped by its errors. In between lies the cut that is likeliest to pass.
 
-    Validity: the limits are computed from counts of executed units, never from labels. Given those counts the
-    labels are still distributed as before, so the order remains fixed with respect to what is tested.
+    Validity: `expected_upper_C` comes from scores and from counts of executed units, never from labels of the split
+    that is tested. Given those the labels are distributed as before, so the order is fixed with respect to what is
+    tested. A critic that is off costs coverage, not the promise. None: no cut executes anything (all limits 1).
     """
-    for upper_C in hoped_upper_HC:
-        passing = np.flatnonzero(upper_C <= alpha)
-        if passing.size:
-            return int(passing[0])
-    return None
+    if not expected_upper_C.size or expected_upper_C.min() >= 1:
+        return None
+    return int(np.flatnonzero(expected_upper_C == expected_upper_C.min())[-1])
 
 
 def passed_in_order(upper_C: NDArray[np.float64], start: int | None, alpha: float) -> list[int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -11,27 +12,25 @@ from numpy.typing import NDArray
 from selective_autonomy.certify.binomial import fewest_labels
 from selective_autonomy.certify.certificate import Bound
 from selective_autonomy.certify.dependence import betting_upper, deflated_upper, intraclass_correlation
-from selective_autonomy.certify.fixed_sequence import first_worth_testing, passed_both_ways, passed_in_order
+from selective_autonomy.certify.fixed_sequence import passed_both_ways, passed_in_order, surest_cut
 
 StepTest = Literal["deflated", "betting"]
-# Shares of alpha that the first cut is hoped to have wrong, for the choice of where to start. Coverage certified
-# in 150 resamples of STAR at alpha 0.10 / 0.20, 354 sessions: first hope 0 (any cut that can pass at all) 0.14 /
-# 0.45, 0.65: 0.14 / 0.45, 0.8: 0.18 / 0.45; 100 sessions: 0: 0.07 / 0.34, 0.65: 0.07 / 0.39, 0.8: 0.00 / 0.40.
-_HOPES = (0.65, 0.4, 0.0)
-_MOST_COPIES = 4096  # the longest look ahead for labels missing: this many times the labels at hand
+_MOST_COPIES = 256  # the longest look ahead for labels missing: this many times the labels at hand
 
 
 @dataclass(frozen=True)
 class TestedCuts:
     """What each cut (strictest first) said, and which passed in order.
 
-    `executed`, `wrong`: counts of steps, shape (C, S): cut by session. `upper`: limits of the step risk, (C,).
-    `start`: where the sequence began, None where no cut had enough executed steps.
+    `executed`, `wrong`: counts of steps, shape (C, S): cut by session. `expected`: share of wrong ones among the
+    executed by the critic's own word, (C,). `upper`: limits of the step risk, (C,). `start`: where the sequence
+    began, None where no cut executes anything.
     """
 
     cuts: NDArray[np.float64]
     executed: NDArray[np.float64]
     wrong: NDArray[np.float64]
+    expected: NDArray[np.float64]
     upper: NDArray[np.float64]
     start: int | None
     passed: list[int]
@@ -76,26 +75,31 @@ def pass_cuts(
     """
     sessions = int(session_N.max()) + 1 if session_N.size else 0
     risk = StepRisk(test, alpha, delta, intraclass_correlation(wrong_N, session_N) if session_N.size else 0.0)
-    # The correlation is estimated from labels, which the choice of the start must not see.
+    # By the critic's own word 1 - p_accept of the executed steps are wrong. That, and no label, chooses the start; the
+    # correlation is estimated from labels and stays out of it.
     blind = StepRisk(test, alpha, delta, 0.0)
     executed = np.zeros((cuts_C.size, sessions))
     wrong = np.zeros((cuts_C.size, sessions))
     upper_C = np.ones(cuts_C.size)
-    hoped_HC = np.ones((len(_HOPES), cuts_C.size))
+    expected_C, expected_upper_C = np.ones(cuts_C.size), np.ones(cuts_C.size)
     for c, cut in enumerate(cuts_C):
         executed_N = scores_N >= cut
         executed[c] = np.bincount(session_N[executed_N], minlength=sessions)
         wrong[c] = np.bincount(session_N[executed_N & wrong_N], minlength=sessions)
         upper_C[c] = risk.upper(executed[c], wrong[c])
-        hoped_HC[:, c] = [blind.upper(executed[c], hope * alpha * executed[c]) for hope in _HOPES]
-    start = first_worth_testing(hoped_HC, alpha)
+        if executed_N.any():
+            expected_C[c] = 1 - scores_N[executed_N].mean()
+            expected_upper_C[c] = blind.upper(executed[c], executed[c] * expected_C[c])
+    start = surest_cut(expected_upper_C)
     if not both_ways or start is None:
-        return risk, TestedCuts(cuts_C, executed, wrong, upper_C, start, passed_in_order(upper_C, start, alpha))
+        passed = passed_in_order(upper_C, start, alpha)
+        return risk, TestedCuts(cuts_C, executed, wrong, expected_C, upper_C, start, passed)
     halved = StepRisk(test, alpha, delta / 2, risk.correlation)
     for c in range(cuts_C.size):
         if c != start:
             upper_C[c] = halved.upper(executed[c], wrong[c])
-    return risk, TestedCuts(cuts_C, executed, wrong, upper_C, start, passed_both_ways(upper_C, start, alpha))
+    passed = passed_both_ways(upper_C, start, alpha)
+    return risk, TestedCuts(cuts_C, executed, wrong, expected_C, upper_C, start, passed)
 
 
 def step_bound(risk: StepRisk, tested: TestedCuts, n: int) -> Bound:
@@ -136,33 +140,41 @@ def step_bound(risk: StepRisk, tested: TestedCuts, n: int) -> Bound:
 def _labels_missing(risk: StepRisk, tested: TestedCuts, n: int) -> int | None:
     """About how many more labelled steps would do at the error seen; None when no number would.
 
-    Asked of the cut that stopped the sequence, or else of any cut: how many copies of these sessions pass?
+    Asked of more sessions like these (repeated in turn): how many until the cut that is then the surest passes? If
+    that never happens, until any cut would.
     """
     if n == 0:
         return fewest_labels(0.0, risk.alpha, risk.delta)
-    stopped_at = [] if tested.start is None else [tested.start]
-    for cuts in (stopped_at, range(tested.cuts.size)):
-        needed = [_sessions_needed(risk, tested.executed[c], tested.wrong[c]) for c in cuts]
-        possible = [sessions for sessions in needed if sessions is not None]
-        if possible:
-            return max(round((min(possible) / int(tested.executed.shape[1]) - 1) * n), 1)
-    return None
+    blind = StepRisk(risk.test, risk.alpha, risk.delta, 0.0)
+
+    def passing(c: int, sessions: int) -> bool:
+        executed_S, wrong_S = np.resize(tested.executed[c], sessions), np.resize(tested.wrong[c], sessions)
+        return risk.upper(executed_S, wrong_S) <= risk.alpha
+
+    def surest_passes(sessions: int) -> bool:
+        more = [np.resize(executed_S, sessions) for executed_S in tested.executed]
+        limits = [blind.upper(more_S, more_S * share) for more_S, share in zip(more, tested.expected, strict=True)]
+        start = surest_cut(np.array(limits))
+        return start is not None and passing(start, sessions)
+
+    def any_passes(sessions: int) -> bool:
+        return any(passing(c, sessions) for c in range(tested.cuts.size))
+
+    seen = int(tested.executed.shape[1])
+    needed = _fewest_sessions(surest_passes, seen)
+    if needed is None:
+        needed = _fewest_sessions(any_passes, seen)
+    return None if needed is None else max(round((needed / seen - 1) * n), 1)
 
 
-def _sessions_needed(risk: StepRisk, executed_S: NDArray[np.float64], wrong_S: NDArray[np.float64]) -> int | None:
-    """How many sessions like these (repeated in turn) would pass; None: not even the longest look ahead."""
-    if wrong_S.sum() >= risk.alpha * executed_S.sum():
-        return None
-
-    def passes(sessions: int) -> bool:
-        return risk.upper(np.resize(executed_S, sessions), np.resize(wrong_S, sessions)) <= risk.alpha
-
-    too_few, enough = 0, int(executed_S.size)
+def _fewest_sessions(passes: Callable[[int], bool], seen: int) -> int | None:
+    """About the fewest sessions that pass, by doubling and halving; None: not even the longest look ahead does."""
+    too_few, enough = 0, seen
     while not passes(enough):
         too_few, enough = enough, enough * 2
-        if enough > _MOST_COPIES * executed_S.size:
+        if enough > _MOST_COPIES * seen:
             return None
     while enough - too_few > max(1, enough // 50):
         middle = (too_few + enough) // 2
         too_few, enough = (too_few, middle) if passes(middle) else (middle, enough)
-    return int(enough)
+    return enough

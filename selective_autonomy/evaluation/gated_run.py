@@ -18,6 +18,7 @@ class ArmCase(Frozen):
     Args:
         critical_steps: gated steps, executed and deferred.
         executed_steps: critical steps that ran by themselves; `wrong_executed`: those of them that were wrong.
+        routine_executed, routine_wrong: the same of routine steps, which no score gates.
         touched: a person worked or confirmed at least one step.
         active_seconds: operator seconds on the case.
         solved: the customer's matter ended as it should.
@@ -27,19 +28,26 @@ class ArmCase(Frozen):
     critical_steps: int
     executed_steps: int
     wrong_executed: int
+    routine_executed: int
+    routine_wrong: int
     touched: bool
     active_seconds: float
     solved: bool
 
 
 class GatedRunSummary(Frozen):
-    """Shares are in [0, 1]; `active_seconds_change` is relative to the human arm (-0.39: 39 % less)."""
+    """Shares are in [0, 1]; `active_seconds_change` is relative to the human arm (-0.39: 39 % less).
+
+    `true_risk` is over executed critical steps, `routine_risk` over executed routine ones; `session_risk` is the share
+    of sessions with a wrong executed step of either kind.
+    """
 
     sessions: int
     session_coverage: Figure
     step_coverage: Figure
     true_risk: Figure
     session_risk: Figure
+    routine_risk: Figure
     active_seconds_human: Figure
     active_seconds_selective: Figure
     active_seconds_change: Figure
@@ -66,6 +74,8 @@ def summarise(human: Sequence[ArmCase], selective: Sequence[ArmCase], *, seed: i
     executed_S = np.array([c.executed_steps for c in selective], dtype=float)
     wrong_S = np.array([c.wrong_executed for c in selective], dtype=float)
     critical_S = np.array([c.critical_steps for c in selective], dtype=float)
+    routine_S = np.array([c.routine_executed for c in selective], dtype=float)
+    routine_wrong_S = np.array([c.routine_wrong for c in selective], dtype=float)
     alone_S = np.array([not c.touched for c in selective], dtype=float)
     seconds_S = np.array([c.active_seconds for c in selective])
     human_seconds_S = np.array([c.active_seconds for c in controls])
@@ -84,7 +94,8 @@ def summarise(human: Sequence[ArmCase], selective: Sequence[ArmCase], *, seed: i
         session_coverage=ratio(alone_S),
         step_coverage=ratio(executed_S, critical_S),
         true_risk=ratio(wrong_S, executed_S),
-        session_risk=ratio((wrong_S > 0).astype(float)),
+        session_risk=ratio((wrong_S + routine_wrong_S > 0).astype(float)),
+        routine_risk=ratio(routine_wrong_S, routine_S),
         active_seconds_human=ratio(human_seconds_S),
         active_seconds_selective=ratio(seconds_S),
         active_seconds_change=change.model_copy(

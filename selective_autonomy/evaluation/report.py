@@ -166,7 +166,7 @@ def certified_by_alpha(
         session = certify_sessions(calibrate.scores_N, calibrate.wrong_N, session_N, alpha, params.delta)
         for by_alpha, bound in ((steps_by, step), (sessions_by, session)):
             measured = None if bound.threshold is None else evaluate_threshold(test, bound.threshold, seed=seed)
-            by_alpha[f"{alpha:.2f}"] = CertifiedFigures(
+            by_alpha[alpha_key(alpha)] = CertifiedFigures(
                 alpha=alpha,
                 threshold=bound.threshold,
                 refusal=bound.refusal,
@@ -176,6 +176,11 @@ def certified_by_alpha(
                 session_risk=measured[2] if measured else None,
             )
     return steps_by, sessions_by
+
+
+def alpha_key(alpha: float) -> str:
+    """The key of an alpha: two digits after the point, more where it needs them ("0.10", "0.005")."""
+    return f"{alpha:.2f}" if round(alpha, 2) == alpha else f"{alpha:g}"
 
 
 def _cell(figure: Figure) -> str:

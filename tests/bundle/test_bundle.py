@@ -209,7 +209,7 @@ def test_a_refused_certificate_makes_a_bundle_that_defers_every_critical_step(
     certificate = parts["certificate"].model_copy(update={"bounds": (refused,)})
     build_bundle(tmp_path / "b", **{**parts, "certificate": certificate})
     for decided in DecisionBundle.load(tmp_path / "b").decide_batch(world().calibrate.befores[:60]):
-        assert decided.tier == "routine" or decided.decision == Defer(reason="no_threshold")
+        assert decided.decision == Defer(reason="no_threshold")
 
 
 def test_a_fresh_bundle_repeats_its_golden_decisions(bundle: DecisionBundle) -> None:
@@ -217,7 +217,8 @@ def test_a_fresh_bundle_repeats_its_golden_decisions(bundle: DecisionBundle) -> 
 
 
 @pytest.mark.parametrize(
-    "changed", [{"p_accept": 0.123}, {"head": "wait"}, {"outcome": "execute", "reason": None}, {"p_accept": None}]
+    "changed",
+    [{"p_accept": 0.123}, {"action": {"type": "wait"}}, {"outcome": "execute", "reason": None}, {"p_accept": None}],
 )
 def test_a_golden_decision_that_differs_is_reported(copy: Path, changed: dict[str, Any]) -> None:
     lines = (copy / "golden.jsonl").read_text().splitlines()
@@ -227,6 +228,12 @@ def test_a_golden_decision_that_differs_is_reported(copy: Path, changed: dict[st
     found = DecisionBundle.load(resealed(copy)).golden_mismatches()
     assert len(found) == 1
     assert found[0].startswith(f"golden case {deferred + 1} ")
+
+
+def test_a_bundle_without_golden_cases_is_neither_built_nor_loaded(copy: Path, tmp_path: Path) -> None:
+    (copy / "golden.jsonl").write_text("")
+    with pytest.raises(BundleError, match="no golden case"):
+        DecisionBundle.load(resealed(copy))
 
 
 def test_every_file_that_is_missing_altered_or_added_is_named(copy: Path) -> None:

@@ -6,10 +6,10 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from selective_autonomy.certify.fixed_sequence import (
-    first_worth_testing,
     passed_both_ways,
     passed_in_order,
     quantile_cuts,
+    surest_cut,
 )
 
 
@@ -56,8 +56,8 @@ def test_without_a_start_nothing_is_tested() -> None:
     assert passed_in_order(np.array([0.05]), None, 0.1) == []
 
 
-def test_the_start_is_the_first_cut_that_would_pass_under_the_most_demanding_hope_that_any_meets() -> None:
-    hoped = np.array([[0.9, 0.5, 0.3], [0.9, 0.05, 0.04], [0.05, 0.01, 0.01]])
-    assert first_worth_testing(hoped, 0.1) == 1
-    assert first_worth_testing(hoped[2:], 0.1) == 0
-    assert first_worth_testing(hoped[:1], 0.1) is None
+def test_the_sequence_starts_at_the_cut_that_is_likeliest_to_pass() -> None:
+    assert surest_cut(np.array([0.3, 0.08, 0.12])) == 1
+    assert surest_cut(np.array([0.3, 0.08, 0.08])) == 2
+    assert surest_cut(np.array([1.0, 1.0])) is None
+    assert surest_cut(np.empty(0)) is None

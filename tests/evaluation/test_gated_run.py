@@ -14,7 +14,15 @@ from selective_autonomy.evaluation.metrics import ece
 
 
 def arm_case(number: int, **facts: object) -> ArmCase:
-    plain = {"critical_steps": 10, "executed_steps": 0, "wrong_executed": 0, "touched": True, "active_seconds": 200.0}
+    plain = {
+        "critical_steps": 10,
+        "executed_steps": 0,
+        "wrong_executed": 0,
+        "routine_executed": 2,
+        "routine_wrong": 0,
+        "touched": True,
+        "active_seconds": 200.0,
+    }
     return ArmCase.model_validate({"case_id": f"new-{number}", "solved": True, **plain, **facts})
 
 

@@ -15,6 +15,7 @@ from selective_autonomy.evaluation.report import (
     evaluate_policy,
     evaluate_threshold,
 )
+from selective_autonomy.gate import decide
 from selective_autonomy.params import CertificateParams
 from selective_autonomy.process.actions import SubmitForm
 
@@ -34,7 +35,7 @@ def operator_again(replayed: list[ReplayedStep]) -> list[ReplayedStep]:
 def report() -> EvaluationReport:
     w = world()
     test = scored(w.calibrate)
-    by_step, by_session = certified_by_alpha(scored(w.fit), test, (0.05, 0.5), PARAMS, seed=0)
+    by_step, by_session = certified_by_alpha(scored(w.fit), test, (0.005, 0.5), PARAMS, seed=0)
     return EvaluationReport(
         process_id=w.schema.id,
         loss="tool",
@@ -92,7 +93,7 @@ def test_a_threshold_is_measured_by_what_it_executes() -> None:
 
 
 def test_a_refused_alpha_has_no_figures_and_says_why() -> None:
-    got = report().certified["0.05"]
+    got = report().certified["0.005"]
     assert got.threshold is None
     assert got.coverage is None
     assert got.refusal in ("too_few_labels", "error_too_high")
@@ -113,4 +114,15 @@ def test_a_report_survives_json_and_prints_every_figure() -> None:
     for name in (*made.policy, *made.critic):
         assert f": {name} |" in table
     assert "| steps | 0.50 |" in table
-    assert "| steps | 0.05 | 0 | – |" in table
+    assert "| steps | 0.005 | 0 | – |" in table
+
+
+def test_a_curve_counts_as_executed_exactly_what_the_gate_would_execute() -> None:
+    scores_N = np.random.default_rng(3).uniform(size=200).round(2)
+    test = ScoredSteps(scores_N, np.zeros(200, dtype=bool), [str(i // 5) for i in range(200)])
+    for threshold in (0.0, 0.25, float(scores_N[7]), 1.0):
+        gated = [
+            decide(p_accept=float(p), threshold=threshold, tier="critical", legal=True, stage="selective").outcome
+            for p in scores_N
+        ]
+        assert evaluate_threshold(test, threshold, seed=0)[0].value == gated.count("execute") / 200

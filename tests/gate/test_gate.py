@@ -66,15 +66,22 @@ def test_the_kill_switch_comes_before_every_other_reason() -> None:
     assert reason(stopped=True, legal=False, p_accept=math.nan, threshold=None) == "stopped"
 
 
-@pytest.mark.parametrize("stage", ["copilot", "calibration", "selective"])
-def test_a_routine_step_needs_no_score(stage: Stage) -> None:
-    assert decide(p_accept=None, threshold=None, tier="routine", legal=True, stage=stage) == Execute()
+def test_a_routine_step_needs_no_score_where_something_is_certified() -> None:
+    assert decide(p_accept=None, threshold=0.9, tier="routine", legal=True, stage="selective") == Execute()
+
+
+@pytest.mark.parametrize("nothing", [None, math.nan, "0.9", True])
+def test_what_is_no_number_between_0_and_1_is_no_threshold_and_no_score(nothing: Any) -> None:
+    assert reason(threshold=nothing) == "no_threshold"
+    assert reason(p_accept=nothing) == "invalid_score"
 
 
 @pytest.mark.parametrize(
     ("changed", "expected"),
     [
         ({"stage": "logging"}, "stage_not_selective"),
+        ({"stage": "copilot"}, "stage_not_selective"),
+        ({"threshold": None}, "no_threshold"),
         ({"legal": False}, "illegal_action"),
         ({"stopped": True}, "stopped"),
     ],
@@ -95,16 +102,9 @@ def test_the_gate_is_total_and_executes_only_on_proof(
     p_accept: float | None, threshold: float | None, tier: Any, legal: bool, stage: Stage, stopped: bool
 ) -> None:
     decision = decide(p_accept=p_accept, threshold=threshold, tier=tier, legal=legal, stage=stage, stopped=stopped)
-    proven = (
-        p_accept is not None
-        and threshold is not None
-        and math.isfinite(threshold)
-        and 0 <= p_accept <= 1
-        and p_accept >= threshold
-        and stage == "selective"
-    )
-    routine = tier == "routine" and stage != "logging"
-    assert isinstance(decision, Execute) == (legal and not stopped and (routine or proven))
+    certified = stage == "selective" and threshold is not None and 0 <= threshold <= 1
+    scored = certified and p_accept is not None and 0 <= p_accept <= 1 and p_accept >= threshold
+    assert isinstance(decision, Execute) == (legal and not stopped and (scored or (certified and tier == "routine")))
     assert isinstance(decision, Execute) or decision.reason in get_args(DeferReason)
 
 
