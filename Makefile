@@ -11,7 +11,7 @@ export OMP_WAIT_POLICY := PASSIVE
 # The corpora: give STAR=<folder> / ABCD=<folder>, or they are fetched from their public homes.
 export STAR ABCD
 
-.PHONY: help setup demo star abcd up test check format schemas clean
+.PHONY: help setup demo star abcd up test check format schemas readme clean
 .DEFAULT_GOAL := help
 
 help: ## what there is to run
@@ -60,6 +60,9 @@ format: setup ## lay the code out
 
 schemas: setup ## write docs/schemas from the code
 	@$(RUN) traces schemas
+
+readme: setup ## write the README's tables from docs/benchmarks
+	@$(RUN) readme
 
 clean: ## forget all that was made (keeps fetched corpora)
 	rm -rf .state data/canonical data/splits .dvc/cache .dvc/tmp

@@ -43,7 +43,16 @@ REFERENCE: dict[str, dict[str, float]] = {
     },
     "abcd": {"policy.tool": 0.818},
 }
-SHOWN_ALPHAS = ("0.10", "0.20")
+SHOWN_ROWS = (
+    *("policy.tool", "policy.action_loose", "policy.action_strict", "policy.form_exact"),
+    *("critic.auroc", "critic.auroc_policy_probability", "critic.ece"),
+    *(
+        f"certified.{loss}.{alpha}.{what}"
+        for loss in ("tool", "strict", "session")
+        for alpha in ("0.10", "0.20")
+        for what in ("coverage", "risk")
+    ),
+)
 
 
 def run_corpus(
@@ -123,16 +132,8 @@ def corpus_table(name: str, results: Mapping[str, Any]) -> Table:
     )
     for column in ("", "measured", "95 % interval", "reference"):
         table.add_column(column, justify="left" if not column else "right")
-    rows = ["policy.tool", "policy.action_loose", "policy.action_strict", "policy.form_exact"]
-    rows += ["critic.auroc", "critic.auroc_policy_probability", "critic.ece"]
-    rows += [
-        f"certified.{loss}.{alpha}.{what}"
-        for loss in ("tool", "strict", "session")
-        for alpha in SHOWN_ALPHAS
-        for what in ("coverage", "risk")
-    ]
-    for row in rows:
-        figure = _at(results, row)
+    for row in SHOWN_ROWS:
+        figure = figure_at(results, row)
         if figure is None:
             continue
         known = REFERENCE.get(name, {}).get(row)
@@ -154,7 +155,7 @@ def _promise(got: Mapping[str, Any], risk: str) -> dict[str, Any]:
     return {"coverage": got["coverage"], "risk": got[risk], "threshold": got["threshold"]}
 
 
-def _at(results: Mapping[str, Any], path: str) -> Mapping[str, float] | None:
+def figure_at(results: Mapping[str, Any], path: str) -> Mapping[str, float] | None:
     """The figure at a dotted path; alphas hold a dot themselves, so they are put together again."""
     head, *rest = path.split(".")
     keys = [head, *rest] if head != "certified" else [head, rest[0], ".".join(rest[1:3]), rest[3]]

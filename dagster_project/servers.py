@@ -57,8 +57,9 @@ def running(
         env: added to the environment.
 
     Raises:
-        ServerFailed: it ended early or did not answer within `ready_seconds`.
+        ServerFailed: its port is taken, it ended early or did not answer within `ready_seconds`.
     """
+    _check_port_is_free(name, url)
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("wb") as sink:
         process = subprocess.Popen(
@@ -76,6 +77,17 @@ def running(
         yield server
     finally:
         _stop(process)
+
+
+def _check_port_is_free(name: str, url: str) -> None:
+    """Another server on the port would answer in this one's place."""
+    host, _, port = url.removeprefix("http://").partition(":")
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, int(port)))
+        except OSError as err:
+            raise ServerFailed(f"{name} cannot listen on {url}: {err}; stop what listens there") from err
 
 
 def _wait_ready(server: Server, path: str, seconds: float) -> None:

@@ -74,17 +74,17 @@ def decision_bundle(context: dg.AssetExecutionContext, workspace: Workspace, mlf
     group="release", kinds={"mlflow"}, code=("dagster_project/registry/approval.py",), deps=[decision_bundle]
 )
 def approval(context: dg.AssetExecutionContext, workspace: Workspace, mlflow: MlflowRegistry) -> dg.MaterializeResult:
-    """The record that a named person approved this very bundle; without one there is nothing to release."""
-    from dagster_project.registry.approval import approval_of
+    """The approval behind the alias `approved`: which version a named person let loose; without one, no release."""
+    from dagster_project.registry.approval import standing_approval
     from dagster_project.registry.models import RegisteredBundle
 
     paths = workspace.of(context.partition_key)
     registered = RegisteredBundle.model_validate_json(paths.registered.read_text(encoding="utf-8"))
-    given = approval_of(mlflow.tracking(), registered.process_id, registered.version)
+    given = standing_approval(mlflow.tracking(), registered.process_id)
     if given is None:
         raise dg.Failure(
-            f"version {registered.version} of {registered.name} is approved by nobody; run `selective-autonomy release "
-            f"approve --process {registered.process_id} --version {registered.version} --by NAME --reason WHY`",
+            f"no version of {registered.name} is approved; the newest is {registered.version}; run "
+            f"`selective-autonomy release approve --process {registered.process_id} --version {registered.version} --by NAME --reason WHY`",
             allow_retries=False,
         )
     paths.approval.write_text(given.model_dump_json(indent=1), encoding="utf-8")

@@ -22,7 +22,7 @@ GROUPS = {
 
 
 # Single commands, each a function of `dagster_project.cli.loop`.
-COMMANDS = ("demo", "corpus", "up")
+COMMANDS = ("demo", "corpus", "up", "readme")
 
 
 class PlainErrors(TyperGroup):

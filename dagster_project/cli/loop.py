@@ -70,6 +70,15 @@ def corpus(
     )
 
 
+def readme(root: Root = Path()) -> None:
+    """Write the README's tables anew from docs/benchmarks."""
+    from dagster_project.readme import fill_tables
+
+    path = root / "README.md"
+    path.write_text(fill_tables(path.read_text(encoding="utf-8"), root / "docs" / "benchmarks"), encoding="utf-8")
+    typer.echo(f"{path}: tables written from docs/benchmarks")
+
+
 def up(
     process: Annotated[str, typer.Option(help="Whose approved bento to serve.")] = "broadband",
     root: Root = Path(),

@@ -99,11 +99,26 @@ def approval_from_tags(process_id: str, version: int, tags: Mapping[str, str]) -
     )
 
 
+def standing_approval(tracking: Tracking, process_id: str) -> Approval | None:
+    """The approval of the version that the alias `approved` points to; None if it points nowhere or to an unapproved one.
+
+    Approving an older version again moves the alias back: that is how a release is rolled back.
+    """
+    from mlflow.exceptions import MlflowException
+
+    try:
+        found = tracking.client().get_model_version_by_alias(model_name(process_id), "approved")
+    except MlflowException as err:
+        if err.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):  # no model, or no such alias
+            return None
+        raise
+    return approval_from_tags(process_id, int(found.version), found.tags)
+
+
 def approval_changed(tracking: Tracking, process_id: str, recorded: Path) -> str | None:
     """Why the approval in the file `recorded` is not the one in the registry; None if it is."""
     given = Approval.model_validate_json(recorded.read_text(encoding="utf-8"))
-    now = approval_of(tracking, process_id, given.version)
-    return None if now == given else "the approval was changed or withdrawn"
+    return None if standing_approval(tracking, process_id) == given else "the approval was changed or withdrawn"
 
 
 def _verified_digest(
