@@ -31,7 +31,7 @@ class EvidenceMissing(SelectiveAutonomyError, FileNotFoundError):
 
 
 def fill_tables(readme: str, benchmarks: Path) -> str:
-    """The README's text with the block of each evidence file (`<!-- name:begin -->` … `<!-- name:end -->`) written anew.
+    """The README's text with the block of each evidence file (`<!-- name:begin -->` … `end`) written anew.
 
     Raises:
         EvidenceMissing: an evidence file is not there.

@@ -84,7 +84,8 @@ def approval(context: dg.AssetExecutionContext, workspace: Workspace, mlflow: Ml
     if given is None:
         raise dg.Failure(
             f"no version of {registered.name} is approved; the newest is {registered.version}; run "
-            f"`selective-autonomy release approve --process {registered.process_id} --version {registered.version} --by NAME --reason WHY`",
+            f"`selective-autonomy release approve --process {registered.process_id} --version {registered.version} "
+            "--by NAME --reason WHY`",
             allow_retries=False,
         )
     paths.approval.write_text(given.model_dump_json(indent=1), encoding="utf-8")

@@ -100,7 +100,7 @@ def approval_from_tags(process_id: str, version: int, tags: Mapping[str, str]) -
 
 
 def standing_approval(tracking: Tracking, process_id: str) -> Approval | None:
-    """The approval of the version that the alias `approved` points to; None if it points nowhere or to an unapproved one.
+    """The approval of the version behind the alias `approved`; None if it points nowhere, or to an unapproved one.
 
     Approving an older version again moves the alias back: that is how a release is rolled back.
     """
