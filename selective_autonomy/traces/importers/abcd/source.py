@@ -2,7 +2,7 @@
 
 Beside the conversations both layouts have `kb.json` (intent -> buttons), `ontology.json` (buttons, slots, values) and
 `guidelines.json` (the written procedures). The published `test` conversations are never read: they are kept
-for acceptance.
+for later tests on unseen cases.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ def find_conversations(source: Path) -> Path:
 def verify(source: Path, manifest: Mapping[str, str]) -> tuple[str, ...]:
     """The names of the corpus's files, after comparing them with the manifest (name -> sha256).
 
-    The published conversations are not in the manifest (they hold what is kept for acceptance): of that layout only
+    The published conversations are not in the manifest (they hold what is held out here): of that layout only
     the three definitions are compared.
 
     Raises:
