@@ -19,9 +19,9 @@ def judge_proposals(
     on_session: Callable[[], None],
 ) -> list[JudgedStep]:
     """Replay sessions through the policy and have every proposal judged, in the order of the sessions."""
-    from selective_autonomy.policy.causal_lm import CausalLMPolicy
+    from selective_autonomy.policy.kinds import load_policy
 
-    policy = CausalLMPolicy.load(paths.policy, cache_sessions=0)  # a replay is one pass: nothing to keep
+    policy = load_policy(paths.policy, cache_sessions=0)  # a replay is one pass: nothing to keep
     source = feedback_source(params)
     judged: list[JudgedStep] = []
     for split, group in sessions.items():

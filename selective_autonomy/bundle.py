@@ -18,7 +18,6 @@ from selective_autonomy.bundle_files import (
     PROCESSES,
     BundleManifest,
     GoldenCase,
-    PolicyKind,
     file_digests,
     folder_digest,
     read_golden,
@@ -30,6 +29,8 @@ from selective_autonomy.contract import Contract
 from selective_autonomy.decision import StepDecision
 from selective_autonomy.errors import BundleError, IllegalAction
 from selective_autonomy.gate import Decision, Defer, DeferReason, Stage, decide
+from selective_autonomy.policy.card import read_card
+from selective_autonomy.policy.kinds import load_policy
 from selective_autonomy.policy.protocol import Policy, Proposal
 from selective_autonomy.process.legality import check_action, legal_heads
 from selective_autonomy.process.schema import ProcessSchema, Tier, load_process, save_process
@@ -96,7 +97,7 @@ class DecisionBundle:
         return cls(
             manifest,
             schema,
-            _load_policy(path / POLICY, manifest.policy_kind, device),
+            load_policy(path / POLICY, device=device),
             _load_critic(path / CRITIC),
             certificate,
             golden,
@@ -248,7 +249,6 @@ def build_bundle(
     certificate: Certificate,
     golden: Sequence[Session],
     created: datetime,
-    policy_kind: PolicyKind = "causal_lm",
     git_commit: str | None = None,
     lineage: Mapping[str, str] | None = None,
     device: str = "cpu",
@@ -277,7 +277,7 @@ def build_bundle(
     manifest = BundleManifest(
         process_id=schema.id,
         process_version=schema.version,
-        policy_kind=policy_kind,
+        policy_kind=str(read_card(unfinished / POLICY)["kind"]),
         created=created,
         files=file_digests(unfinished),
         contract_fingerprint=Contract(schema).fingerprint,
@@ -285,7 +285,7 @@ def build_bundle(
         git_commit=git_commit,
         lineage=dict(lineage or {}),
     )
-    policy = _load_policy(unfinished / POLICY, policy_kind, device)
+    policy = load_policy(unfinished / POLICY, device=device)
     bundle = DecisionBundle(manifest, schema, policy, _load_critic(unfinished / CRITIC), certificate, ())
     write_golden((_golden(s, d) for s, d in zip(golden, bundle.decide_batch(golden), strict=True)), unfinished / GOLDEN)
     manifest = manifest.model_copy(update={"files": file_digests(unfinished)})
@@ -313,17 +313,6 @@ def _read_certificate(path: Path) -> Certificate:
         return Certificate.model_validate_json(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as err:
         raise BundleError(f"{path} is no certificate: {err}; build the bundle again") from err
-
-
-def _load_policy(path: Path, kind: PolicyKind, device: str) -> Policy:
-    # Imported here: a bundle of counts loads no torch, and reading a manifest loads no model at all.
-    if kind == "causal_lm":
-        from selective_autonomy.policy.causal_lm import CausalLMPolicy
-
-        return CausalLMPolicy.load(path, device=device)
-    from selective_autonomy.policy.ngram_policy import NgramPolicy
-
-    return NgramPolicy.load(path)
 
 
 def _load_critic(path: Path) -> Critic:

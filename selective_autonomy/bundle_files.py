@@ -22,8 +22,6 @@ from selective_autonomy.process.actions import UIAction
 from selective_autonomy.process.schema import canonical_json
 from selective_autonomy.traces.schema import Session, UtcTime
 
-PolicyKind = Literal["causal_lm", "ngram"]
-
 MANIFEST, CERTIFICATE, GOLDEN = "manifest.json", "certificate.json", "golden.jsonl"
 POLICY, CRITIC, PROCESSES = "policy", "critic", "processes"
 
@@ -39,7 +37,7 @@ class BundleManifest(Frozen):
     schema_version: Literal[1] = 1
     process_id: str
     process_version: str
-    policy_kind: PolicyKind
+    policy_kind: str
     created: UtcTime
     files: dict[str, str]
     contract_fingerprint: str

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import yaml
 from pydantic import Field, ValidationError, model_validator
@@ -28,14 +28,47 @@ class SplitShares(Frozen):
         return self
 
 
-class PolicyParams(Frozen):
-    """How the policy is built and trained.
+class MajorityParams(Frozen):
+    """The head that operators chose most often in a session's procedure; the floor of every table."""
+
+    kind: Literal["majority"] = "majority"
+
+
+class NgramParams(Frozen):
+    """The action n-gram: what followed the last heads, and usual values."""
+
+    kind: Literal["ngram"] = "ngram"
+
+
+class RegressionParams(Frozen):
+    """TF-IDF and logistic regression on the next head."""
+
+    kind: Literal["regression"] = "regression"
+
+
+class PromptingParams(Frozen):
+    """The paper's prompting baseline: no training, the rules and the procedure in the prompt.
+
+    `base`: a Hugging Face id, a local path or a package that carries weights, for a local instruct model; "endpoint":
+    any OpenAI-compatible server, whose URL, model and key come from the environment of whoever runs it.
+    `context`: tokens of a prompt; `history`: events of the log that are shown, newest last.
+    """
+
+    kind: Literal["prompting"] = "prompting"
+    base: str
+    context: int = Field(default=2048, ge=256)
+    history: int = Field(default=24, gt=0)
+
+
+class CausalLMParams(Frozen):
+    """How a causal language model is built and trained.
 
     `base`: "scratch", or any Hugging Face id or local path. The size fields (`hidden`, `layers`, `heads`,
     `vocabulary`) are used for "scratch" only. `context`: tokens. `batch_tokens`: tokens in one optimiser step.
     `lora_rank` 0: full fine-tuning. `warmup`: share of the optimiser steps.
     """
 
+    kind: Literal["causal_lm"] = "causal_lm"
     base: str = "scratch"
     hidden: int = Field(gt=0)
     layers: int = Field(gt=0)
@@ -49,6 +82,11 @@ class PolicyParams(Frozen):
     weight_decay: float = Field(ge=0)
     lora_rank: int = Field(ge=0)
     seed: int
+
+
+PolicyParams = Annotated[
+    MajorityParams | NgramParams | RegressionParams | PromptingParams | CausalLMParams, Field(discriminator="kind")
+]
 
 
 class CriticParams(Frozen):

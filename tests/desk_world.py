@@ -14,7 +14,7 @@ from selective_autonomy.desk.process import load_desk_process
 from selective_autonomy.desk.simulate import simulate_sessions
 from selective_autonomy.evaluation.replay import ReplayedStep, replay
 from selective_autonomy.params import CriticParams
-from selective_autonomy.policy.ngram_policy import NgramPolicy
+from selective_autonomy.policy.baselines.ngram_policy import NgramPolicy
 from selective_autonomy.policy.protocol import Proposal
 from selective_autonomy.process.comparison import same_action
 from selective_autonomy.process.schema import ProcessSchema

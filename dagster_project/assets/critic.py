@@ -14,7 +14,11 @@ from dagster_project.resources.workspace import Workspace
 @process_asset(
     group="models",
     kinds={"lightgbm", "mlflow"},
-    code=("selective_autonomy/critic", "selective_autonomy/policy/ngram.py", "dagster_project/judged_steps.py"),
+    code=(
+        "selective_autonomy/critic",
+        "selective_autonomy/policy/baselines/ngram.py",
+        "dagster_project/judged_steps.py",
+    ),
     params=("critic",),
     deps=[validated_traces, splits, copilot_feedback],
 )

@@ -28,7 +28,8 @@ def policy(
     from dagster_project.figures import as_markdown
     from dagster_project.process_data import sessions_of, stage_run
     from selective_autonomy.evaluation.figures import loss_curve_png
-    from selective_autonomy.policy.training import TrainingProgress, train_policy
+    from selective_autonomy.policy.kinds import train_policy
+    from selective_autonomy.policy.training import TrainingProgress
     from selective_autonomy.process.schema import load_process
 
     def show(at: TrainingProgress) -> None:

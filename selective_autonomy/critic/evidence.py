@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from selective_autonomy.errors import ModelError
-from selective_autonomy.policy.ngram import HeadNgram, Trigger, situation_of
+from selective_autonomy.policy.baselines.ngram import HeadNgram, Trigger, situation_of
 from selective_autonomy.policy.protocol import Proposal
 from selective_autonomy.process.actions import ACTION_TYPES, head_type
 from selective_autonomy.process.actions import head as head_of

@@ -15,7 +15,7 @@ from selective_autonomy.desk.simulate import on_duty
 from selective_autonomy.desk.truth import judge, moves
 from selective_autonomy.errors import TraceError
 from selective_autonomy.frozen import Frozen
-from selective_autonomy.policy.regression import RegressionPolicy
+from selective_autonomy.policy.baselines.regression import RegressionPolicy
 from selective_autonomy.process.actions import SendReply, SendTextToChat, SubmitForm, UIAction, head
 from selective_autonomy.traces.schema import Session
 from selective_autonomy.traces.screen import steps

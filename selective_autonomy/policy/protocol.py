@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
 from pydantic import Field
 
 from selective_autonomy.frozen import Frozen
 from selective_autonomy.process.actions import Scalar, UIAction
 from selective_autonomy.traces.schema import Session
+
+MOST_ALTERNATIVES = 8  # of a proposal: evidence for the critic, not a second ranking
 
 
 class Alternative(Frozen):
@@ -51,6 +56,74 @@ class Proposal(Frozen):
     def p_head(self) -> float:
         """Probability of the proposed head among the legal ones."""
         return self.alternatives[0].p
+
+
+@dataclass(frozen=True, slots=True)
+class RankedHeads:
+    """The legal heads of a step, best first, with their probabilities among one another: `p_A` sums to 1."""
+
+    names: tuple[str, ...]
+    p_A: NDArray[np.float64]
+    log_p_A: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, names: Sequence[str], scores_A: ArrayLike) -> RankedHeads:
+        """Softmax of finite scores (nats), sorted; equal scores keep the order of `names`, which is not empty."""
+        scores = np.asarray(scores_A, dtype=np.float64)
+        log_p = scores - scores.max()
+        log_p = log_p - np.log(np.exp(log_p).sum())
+        order = np.argsort(-log_p, kind="stable")
+        return cls(tuple(names[i] for i in order), np.exp(log_p[order]), log_p[order])
+
+    def without(self, count: int) -> RankedHeads:
+        """The ranking without its first `count` heads, probabilities renormalised."""
+        return RankedHeads.of(self.names[count:], self.log_p_A[count:])
+
+    def proposal(self, action: UIAction, arguments: Sequence[ArgumentEvidence], log_prob: float) -> Proposal:
+        """The proposal of the first head. `log_prob`: nats, of its arguments alone."""
+        return Proposal(
+            action=action,
+            log_prob=min(0.0, float(self.log_p_A[0]) + log_prob),
+            entropy=max(0.0, float(-(self.p_A * self.log_p_A).sum())),
+            legal_count=len(self.names),
+            alternatives=tuple(
+                Alternative(head=name, p=min(1.0, float(p)))
+                for name, p in zip(self.names[:MOST_ALTERNATIVES], self.p_A, strict=False)
+            ),
+            arguments=tuple(arguments),
+        )
+
+
+class HeadModel(Protocol):
+    """Says which head comes next; deterministic, and batch equals single."""
+
+    def rank_next(self, sessions: Sequence[Session]) -> list[RankedHeads]:
+        """The legal heads of each open session, ranked.
+
+        Raises:
+            IllegalAction: a session allows no action.
+        """
+        ...
+
+    def rank_steps(self, session: Session) -> list[RankedHeads]:
+        """The same before each operator action of a finished log, each seeing only what came before."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Filled:
+    """The arguments of a head and their log-probability (nats, at most 0)."""
+
+    arguments: tuple[ArgumentEvidence, ...] = ()
+    log_prob: float = 0.0
+
+
+class ValueModel(Protocol):
+    """Says what goes into the fields of a head; deterministic."""
+
+    def fill(self, session: Session, head: str) -> Filled | None:
+        """The arguments of a legal head of an open session; None: a required one has no value to choose."""
+        ...
 
 
 class Policy(Protocol):

@@ -51,7 +51,6 @@ def parts(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
         "certificate": certificate,
         "golden": w.calibrate.befores[:12],
         "created": CREATED,
-        "policy_kind": "ngram",
         "lineage": {"training_run": "r1"},
     }
 

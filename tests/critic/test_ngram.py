@@ -9,8 +9,8 @@ import pytest
 from desk_world import world
 
 from selective_autonomy.errors import ModelError
-from selective_autonomy.policy.ngram import HeadNgram, Situation, situation_of
-from selective_autonomy.policy.ngram_policy import NgramPolicy
+from selective_autonomy.policy.baselines.ngram import HeadNgram, Situation, situation_of
+from selective_autonomy.policy.baselines.ngram_policy import NgramPolicy
 from selective_autonomy.process.actions import CloseChat
 from selective_autonomy.process.legality import check_action
 from selective_autonomy.traces.schema import CopilotFeedback, ProposalShown

@@ -9,7 +9,7 @@ import pytest
 from selective_autonomy.desk.embedded import EmbeddedDesk
 from selective_autonomy.desk.statistics import desk_statistics, operator_agreement, regression_score
 from selective_autonomy.errors import ModelError, TraceError
-from selective_autonomy.policy.regression import RegressionPolicy
+from selective_autonomy.policy.baselines.regression import RegressionPolicy
 from selective_autonomy.process.legality import legal_heads
 from selective_autonomy.traces.schema import Session
 from selective_autonomy.traces.screen import derive_screen, steps

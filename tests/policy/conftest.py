@@ -13,14 +13,14 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "contract"))
 
 from parcel_process import HOSTILE, do, say, session, show
 
-from selective_autonomy.params import PolicyParams
+from selective_autonomy.params import CausalLMParams
 from selective_autonomy.process.actions import SendReply, SendTextToChat, SubmitForm, Wait
 from selective_autonomy.traces.schema import Session
 
 
 @pytest.fixture(scope="session")
-def tiny() -> PolicyParams:
-    return PolicyParams(
+def tiny() -> CausalLMParams:
+    return CausalLMParams(
         hidden=32,
         layers=2,
         heads=2,

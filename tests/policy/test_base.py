@@ -9,11 +9,11 @@ from transformers import GPT2Config, GPT2LMHeadModel
 
 from selective_autonomy.contract import Contract
 from selective_autonomy.errors import ModelError
-from selective_autonomy.params import PolicyParams
-from selective_autonomy.policy.base import make_base
-from selective_autonomy.policy.causal_lm import CausalLMPolicy
-from selective_autonomy.policy.tokenizer import Encoder, train_tokenizer
-from selective_autonomy.policy.training import train_policy
+from selective_autonomy.params import CausalLMParams
+from selective_autonomy.policy.causal_lm.base import make_base
+from selective_autonomy.policy.causal_lm.policy import CausalLMPolicy
+from selective_autonomy.policy.causal_lm.tokenizer import Encoder, train_tokenizer
+from selective_autonomy.policy.causal_lm.training import train_causal_lm
 from selective_autonomy.process.actions import head
 from selective_autonomy.process.legality import check_action
 from selective_autonomy.traces.schema import Session
@@ -34,15 +34,15 @@ def hub_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def _with(tiny: PolicyParams, **changes: object) -> PolicyParams:
+def _with(tiny: CausalLMParams, **changes: object) -> CausalLMParams:
     return tiny.model_copy(update=changes)
 
 
 def test_any_hugging_face_model_trains_saves_and_proposes(
-    hub_model: Path, cases: list[Session], tiny: PolicyParams, tmp_path: Path
+    hub_model: Path, cases: list[Session], tiny: CausalLMParams, tmp_path: Path
 ) -> None:
     params = _with(tiny, base=str(hub_model), epochs=3)
-    report = train_policy(cases, PARCEL, params, tmp_path)
+    report = train_causal_lm(cases, PARCEL, params, tmp_path)
     assert min(report.losses[-5:]) < report.losses[0] - 0.3
     policy = CausalLMPolicy.load(tmp_path)
     logged = list(steps(cases[0]))
@@ -54,7 +54,7 @@ def test_any_hugging_face_model_trains_saves_and_proposes(
 
 
 def test_a_base_whose_own_markers_look_like_ours_still_reads_hostile_text_as_text(
-    hub_model: Path, tiny: PolicyParams
+    hub_model: Path, tiny: CausalLMParams
 ) -> None:
     contract = Contract(PARCEL)
     _, tokenizer = make_base(_with(tiny, base=str(hub_model)), contract, [])
@@ -64,7 +64,7 @@ def test_a_base_whose_own_markers_look_like_ours_still_reads_hostile_text_as_tex
     assert encoder.is_text[list(ids)].all()
 
 
-def test_a_new_marker_starts_as_the_mean_of_the_words_of_its_name(hub_model: Path, tiny: PolicyParams) -> None:
+def test_a_new_marker_starts_as_the_mean_of_the_words_of_its_name(hub_model: Path, tiny: CausalLMParams) -> None:
     model, tokenizer = make_base(_with(tiny, base=str(hub_model)), Contract(PARCEL), [])
     table = model.get_input_embeddings().weight
     words = tokenizer("send reply hello", add_special_tokens=False)["input_ids"]
@@ -74,11 +74,11 @@ def test_a_new_marker_starts_as_the_mean_of_the_words_of_its_name(hub_model: Pat
 
 
 def test_lora_trains_the_adapter_and_saves_a_plain_model(
-    hub_model: Path, cases: list[Session], tiny: PolicyParams, tmp_path: Path
+    hub_model: Path, cases: list[Session], tiny: CausalLMParams, tmp_path: Path
 ) -> None:
     pytest.importorskip("peft", reason="LoRA needs the optional package peft")
     params = _with(tiny, base=str(hub_model), lora_rank=4, epochs=3)
-    report = train_policy(cases, PARCEL, params, tmp_path)
+    report = train_causal_lm(cases, PARCEL, params, tmp_path)
     assert min(report.losses[-5:]) < report.losses[0] - 0.1
     assert not (tmp_path / "adapter_config.json").exists()
     proposals = CausalLMPolicy.load(tmp_path).replay(cases[1])
@@ -86,10 +86,10 @@ def test_lora_trains_the_adapter_and_saves_a_plain_model(
 
 
 def test_a_merged_lora_model_predicts_what_the_trained_one_did(
-    hub_model: Path, cases: list[Session], tiny: PolicyParams, tmp_path: Path
+    hub_model: Path, cases: list[Session], tiny: CausalLMParams, tmp_path: Path
 ) -> None:
     pytest.importorskip("peft", reason="LoRA needs the optional package peft")
-    from selective_autonomy.policy.base import load_model, save_model
+    from selective_autonomy.policy.causal_lm.base import load_model, save_model
 
     torch.manual_seed(1)
     model, tokenizer = make_base(_with(tiny, base=str(hub_model), lora_rank=4), Contract(PARCEL), [])
@@ -115,19 +115,19 @@ def test_a_merged_lora_model_predicts_what_the_trained_one_did(
     ids=["missing", "odd sizes", "LoRA on scratch"],
 )
 def test_a_base_that_cannot_be_used_says_what_to_change(
-    changes: dict[str, object], message: str, tiny: PolicyParams
+    changes: dict[str, object], message: str, tiny: CausalLMParams
 ) -> None:
     with pytest.raises(ModelError, match=message):
         make_base(_with(tiny, **changes), Contract(PARCEL), ["hello"])
 
 
-def test_a_base_without_a_tokenizer_is_refused(hub_model: Path, tiny: PolicyParams, tmp_path: Path) -> None:
+def test_a_base_without_a_tokenizer_is_refused(hub_model: Path, tiny: CausalLMParams, tmp_path: Path) -> None:
     for name in ("config.json", "model.safetensors"):
         (tmp_path / name).write_bytes((hub_model / name).read_bytes())
     with pytest.raises(ModelError, match="has no usable tokenizer"):
         make_base(_with(tiny, base=str(tmp_path)), Contract(PARCEL), [])
 
 
-def test_a_base_with_too_short_a_context_is_refused(hub_model: Path, tiny: PolicyParams) -> None:
+def test_a_base_with_too_short_a_context_is_refused(hub_model: Path, tiny: CausalLMParams) -> None:
     with pytest.raises(ModelError, match="reads 1024 tokens, expected at least context 4096"):
         make_base(_with(tiny, base=str(hub_model), context=4096), Contract(PARCEL), [])

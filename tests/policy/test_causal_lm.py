@@ -12,11 +12,11 @@ from parcel_process import PARCEL, do, say, session, sessions
 
 from selective_autonomy.contract import Contract
 from selective_autonomy.errors import ContractError, IllegalAction, ModelError
-from selective_autonomy.params import PolicyParams
-from selective_autonomy.policy.base import make_base
-from selective_autonomy.policy.causal_lm import CausalLMPolicy
+from selective_autonomy.params import CausalLMParams
+from selective_autonomy.policy.causal_lm.base import make_base
+from selective_autonomy.policy.causal_lm.policy import CausalLMPolicy
+from selective_autonomy.policy.causal_lm.training import train_causal_lm
 from selective_autonomy.policy.protocol import Proposal
-from selective_autonomy.policy.training import train_policy
 from selective_autonomy.process.actions import CloseChat, Wait, head
 from selective_autonomy.process.legality import check_action, legal_heads
 from selective_autonomy.traces.schema import Session
@@ -27,7 +27,7 @@ _CONTRACT = Contract(PARCEL)
 
 def _random_policy(seed: int, *, cache_sessions: int = 8, context: int = 1024) -> CausalLMPolicy:
     """An untrained model with large random weights: sure of itself, and wrong in every way."""
-    params = PolicyParams(
+    params = CausalLMParams(
         hidden=16, layers=1, heads=2, vocabulary=300, context=context, epochs=1, batch_tokens=1, learning_rate=1,
         warmup=0, weight_decay=0, lora_rank=0, seed=seed,
     )  # fmt: skip
@@ -162,10 +162,10 @@ def test_a_session_of_another_process_is_refused() -> None:
 
 
 def test_a_saved_policy_is_self_contained_and_bound_to_its_contract(
-    cases: list[Session], tiny: PolicyParams, tmp_path: Path
+    cases: list[Session], tiny: CausalLMParams, tmp_path: Path
 ) -> None:
     out = tmp_path / "policy"
-    train_policy(cases[:6], PARCEL, tiny.model_copy(update={"epochs": 1}), out)
+    train_causal_lm(cases[:6], PARCEL, tiny.model_copy(update={"epochs": 1}), out)
     moved = out.rename(tmp_path / "moved")
     first = CausalLMPolicy.load(moved).replay(cases[7])
     again = CausalLMPolicy.load(moved).replay(cases[7])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-from selective_autonomy.policy.habits import copy_habits, recall
+from selective_autonomy.policy.values.habits import copy_habits, recall
 from selective_autonomy.process.actions import SendReply, SubmitForm
 from selective_autonomy.process.schema import FieldSpec, ProcessSchema
 from selective_autonomy.traces.schema import CustomerMessage, Event, OperatorAction, ScreenUpdate, Session

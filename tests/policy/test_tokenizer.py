@@ -10,8 +10,8 @@ from selective_autonomy.contract import Contract
 from selective_autonomy.contract.pieces import Marker
 from selective_autonomy.contract.rendering import OPERATOR
 from selective_autonomy.errors import ModelError
-from selective_autonomy.policy.prompts import Prompter
-from selective_autonomy.policy.tokenizer import Encoder, add_markers, train_tokenizer
+from selective_autonomy.policy.causal_lm.prompts import Prompter
+from selective_autonomy.policy.causal_lm.tokenizer import Encoder, add_markers, train_tokenizer
 from selective_autonomy.traces.schema import Session
 from selective_autonomy.traces.screen import steps
 

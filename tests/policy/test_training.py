@@ -11,15 +11,16 @@ from parcel_process import PARCEL, do, say, session
 
 from selective_autonomy.contract import Contract
 from selective_autonomy.errors import ModelError, SplitError
-from selective_autonomy.params import PolicyParams
-from selective_autonomy.policy.base import logits_only_at, make_base
-from selective_autonomy.policy.causal_lm import CausalLMPolicy
-from selective_autonomy.policy.checkpoint import load_checkpoint
-from selective_autonomy.policy.examples import make_batch, make_examples, plan_epoch
-from selective_autonomy.policy.optimisers import Optimisers
-from selective_autonomy.policy.prompts import Prompter
-from selective_autonomy.policy.tokenizer import Encoder
-from selective_autonomy.policy.training import TrainingProgress, learning_rate, train_policy
+from selective_autonomy.params import CausalLMParams
+from selective_autonomy.policy.causal_lm.base import logits_only_at, make_base
+from selective_autonomy.policy.causal_lm.checkpoint import load_checkpoint
+from selective_autonomy.policy.causal_lm.examples import make_batch, make_examples, plan_epoch
+from selective_autonomy.policy.causal_lm.optimisers import Optimisers
+from selective_autonomy.policy.causal_lm.policy import CausalLMPolicy
+from selective_autonomy.policy.causal_lm.prompts import Prompter
+from selective_autonomy.policy.causal_lm.tokenizer import Encoder
+from selective_autonomy.policy.causal_lm.training import learning_rate, train_causal_lm
+from selective_autonomy.policy.training import TrainingProgress
 from selective_autonomy.process.actions import ClickControl, Wait
 from selective_autonomy.traces.schema import Session
 
@@ -35,19 +36,19 @@ def _weights(folder: Path) -> dict[str, torch.Tensor]:
 
 
 def test_a_killed_run_resumes_to_the_very_same_policy(
-    cases: list[Session], tiny: PolicyParams, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    cases: list[Session], tiny: CausalLMParams, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("selective_autonomy.policy.training._CHECKPOINT_STEPS", 3)
-    whole = train_policy(cases, PARCEL, tiny, tmp_path / "whole")
+    monkeypatch.setattr("selective_autonomy.policy.causal_lm.training._CHECKPOINT_STEPS", 3)
+    whole = train_causal_lm(cases, PARCEL, tiny, tmp_path / "whole")
 
     def killed_after_five(progress: TrainingProgress) -> None:
         if progress.step == 5:
             raise _Killed
 
     with pytest.raises(_Killed):
-        train_policy(cases, PARCEL, tiny, tmp_path / "killed", on_step=killed_after_five)
+        train_causal_lm(cases, PARCEL, tiny, tmp_path / "killed", on_step=killed_after_five)
     assert not (tmp_path / "killed" / "policy.json").exists()
-    resumed = train_policy(cases, PARCEL, tiny, tmp_path / "killed")
+    resumed = train_causal_lm(cases, PARCEL, tiny, tmp_path / "killed")
     assert resumed.resumed_at == 3
     assert resumed.losses == whole.losses
     assert resumed.tokens == whole.tokens
@@ -58,49 +59,49 @@ def test_a_killed_run_resumes_to_the_very_same_policy(
 
 
 def test_a_checkpoint_of_another_run_is_never_continued(
-    cases: list[Session], tiny: PolicyParams, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    cases: list[Session], tiny: CausalLMParams, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("selective_autonomy.policy.training._CHECKPOINT_STEPS", 1)
+    monkeypatch.setattr("selective_autonomy.policy.causal_lm.training._CHECKPOINT_STEPS", 1)
 
     def killed(progress: TrainingProgress) -> None:
         raise _Killed
 
     with pytest.raises(_Killed):
-        train_policy(cases, PARCEL, tiny, tmp_path, on_step=killed)
-    fresh = train_policy(cases[:-1], PARCEL, tiny.model_copy(update={"epochs": 1}), tmp_path)
+        train_causal_lm(cases, PARCEL, tiny, tmp_path, on_step=killed)
+    fresh = train_causal_lm(cases[:-1], PARCEL, tiny.model_copy(update={"epochs": 1}), tmp_path)
     assert fresh.resumed_at == 0
 
 
 def test_a_loss_that_is_not_finite_stops_training_and_keeps_the_last_good_checkpoint(
-    cases: list[Session], tiny: PolicyParams, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    cases: list[Session], tiny: CausalLMParams, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("selective_autonomy.policy.training._CHECKPOINT_STEPS", 1)
+    monkeypatch.setattr("selective_autonomy.policy.causal_lm.training._CHECKPOINT_STEPS", 1)
     wild = tiny.model_copy(update={"learning_rate": 1e30, "epochs": 20})
     seen: list[float] = []
     with pytest.raises(ModelError, match=r"expected a finite number; checkpoint of step \d+ kept") as failure:
-        train_policy(cases, PARCEL, wild, tmp_path, on_step=lambda p: seen.append(p.loss))
+        train_causal_lm(cases, PARCEL, wild, tmp_path, on_step=lambda p: seen.append(p.loss))
     assert f"step {len(seen)} kept" in str(failure.value)
     kept = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
     assert kept["losses"] == seen
     assert not (tmp_path / "policy.json").exists()
 
 
-def test_a_broken_checkpoint_is_named_not_ignored(cases: list[Session], tiny: PolicyParams, tmp_path: Path) -> None:
+def test_a_broken_checkpoint_is_named_not_ignored(cases: list[Session], tiny: CausalLMParams, tmp_path: Path) -> None:
     (tmp_path / "checkpoint.pt").write_bytes(b"not a checkpoint")
     with pytest.raises(ModelError, match="delete it to train from the start"):
-        train_policy(cases, PARCEL, tiny, tmp_path)
+        train_causal_lm(cases, PARCEL, tiny, tmp_path)
     assert load_checkpoint(tmp_path / "none.pt", run="x") is None
 
 
 @pytest.mark.parametrize("train", [[], [session(say("hello"))]], ids=["no session", "no operator action"])
-def test_an_empty_train_split_is_refused(train: list[Session], tiny: PolicyParams, tmp_path: Path) -> None:
+def test_an_empty_train_split_is_refused(train: list[Session], tiny: CausalLMParams, tmp_path: Path) -> None:
     with pytest.raises(SplitError, match="no operator action to learn from"):
-        train_policy(train, PARCEL, tiny, tmp_path)
+        train_causal_lm(train, PARCEL, tiny, tmp_path)
 
 
-def test_progress_and_report_say_what_happened(cases: list[Session], tiny: PolicyParams, tmp_path: Path) -> None:
+def test_progress_and_report_say_what_happened(cases: list[Session], tiny: CausalLMParams, tmp_path: Path) -> None:
     seen: list[TrainingProgress] = []
-    report = train_policy(cases, PARCEL, tiny, tmp_path, on_step=seen.append)
+    report = train_causal_lm(cases, PARCEL, tiny, tmp_path, on_step=seen.append)
     assert [p.step for p in seen] == list(range(1, report.steps + 1))
     assert {p.total for p in seen} == {report.steps}
     assert tuple(p.loss for p in seen) == report.losses
@@ -111,16 +112,16 @@ def test_progress_and_report_say_what_happened(cases: list[Session], tiny: Polic
     assert card["training"]["steps"] == report.steps
 
 
-def test_a_session_over_the_context_is_counted_as_truncated(tiny: PolicyParams, tmp_path: Path) -> None:
+def test_a_session_over_the_context_is_counted_as_truncated(tiny: CausalLMParams, tmp_path: Path) -> None:
     long = session(*(event for i in range(60) for event in (say(f"again and again, number {i}"), do(Wait()))))
     params = tiny.model_copy(update={"context": 512, "epochs": 1})
-    report = train_policy([long], PARCEL, params, tmp_path)
+    report = train_causal_lm([long], PARCEL, params, tmp_path)
     assert report.truncated_sessions == 1
     assert report.examples > 1
     assert report.learned_tokens == 60 * 2
 
 
-def _prepared(cases: Sequence[Session], tiny: PolicyParams):
+def _prepared(cases: Sequence[Session], tiny: CausalLMParams):
     torch.manual_seed(0)
     contract = Contract(PARCEL)
     model, tokenizer = make_base(tiny, contract, ["hello my parcel is lost"])
@@ -129,7 +130,7 @@ def _prepared(cases: Sequence[Session], tiny: PolicyParams):
     return contract, model.eval(), tokenizer, encoder, examples
 
 
-def test_only_operator_actions_are_learned(cases: list[Session], tiny: PolicyParams) -> None:
+def test_only_operator_actions_are_learned(cases: list[Session], tiny: CausalLMParams) -> None:
     contract, _, tokenizer, _, examples = _prepared(cases, tiny)
     for case, example in zip(cases, examples, strict=True):
         learned = tokenizer.decode([example.ids[position] for position in example.learned])
@@ -137,13 +138,13 @@ def test_only_operator_actions_are_learned(cases: list[Session], tiny: PolicyPar
         assert learned == actions
 
 
-def test_an_action_that_the_process_does_not_know_is_context_only(tiny: PolicyParams) -> None:
+def test_an_action_that_the_process_does_not_know_is_context_only(tiny: CausalLMParams) -> None:
     strange = session(do(ClickControl(control="gone")), do(Wait()))
     _, _, tokenizer, _, (example,) = _prepared([strange], tiny)
     assert tokenizer.decode([example.ids[position] for position in example.learned]) == "<|wait|><|end|>"
 
 
-def test_padding_changes_no_prediction(cases: list[Session], tiny: PolicyParams) -> None:
+def test_padding_changes_no_prediction(cases: list[Session], tiny: CausalLMParams) -> None:
     _, model, tokenizer, _, examples = _prepared([cases[0], session(do(Wait())), cases[5]], tiny)
 
     def logits(group: Sequence[object]) -> torch.Tensor:
@@ -167,7 +168,7 @@ def test_an_epoch_reads_every_example_once_within_the_batch_size() -> None:
     assert plan != plan_epoch(lengths, batch_tokens=100, seed=1, epoch=1)
 
 
-def test_the_learning_rate_warms_up_and_falls(tiny: PolicyParams) -> None:
+def test_the_learning_rate_warms_up_and_falls(tiny: CausalLMParams) -> None:
     rates = [learning_rate(step, 100, tiny) for step in range(100)]
     assert max(rates) == rates[9] == pytest.approx(tiny.learning_rate)
     assert rates[0] < rates[5] < rates[9]
@@ -175,22 +176,24 @@ def test_the_learning_rate_warms_up_and_falls(tiny: PolicyParams) -> None:
 
 
 def test_training_leaves_the_floating_point_mode_as_it_was(
-    cases: list[Session], tiny: PolicyParams, tmp_path: Path
+    cases: list[Session], tiny: CausalLMParams, tmp_path: Path
 ) -> None:
-    train_policy(cases[:4], PARCEL, tiny.model_copy(update={"epochs": 1}), tmp_path)
+    train_causal_lm(cases[:4], PARCEL, tiny.model_copy(update={"epochs": 1}), tmp_path)
     assert sys.float_info.min / 2 > 0
 
 
-def test_training_again_gives_the_same_policy(cases: list[Session], tiny: PolicyParams, tmp_path: Path) -> None:
+def test_training_again_gives_the_same_policy(cases: list[Session], tiny: CausalLMParams, tmp_path: Path) -> None:
     short = tiny.model_copy(update={"epochs": 1})
-    one = train_policy(cases, PARCEL, short, tmp_path / "one")
-    two = train_policy(cases, PARCEL, short, tmp_path / "two", resume=False)
+    one = train_causal_lm(cases, PARCEL, short, tmp_path / "one")
+    two = train_causal_lm(cases, PARCEL, short, tmp_path / "two", resume=False)
     assert one.losses == two.losses
 
 
-def test_a_trained_policy_does_what_the_operators_did(cases: list[Session], tiny: PolicyParams, tmp_path: Path) -> None:
+def test_a_trained_policy_does_what_the_operators_did(
+    cases: list[Session], tiny: CausalLMParams, tmp_path: Path
+) -> None:
     learned = tiny.model_copy(update={"epochs": 25, "learning_rate": 5e-3, "hidden": 48})
-    train_policy(cases, PARCEL, learned, tmp_path)
+    train_causal_lm(cases, PARCEL, learned, tmp_path)
     proposals = CausalLMPolicy.load(tmp_path).replay(cases[4])
     logged = [e.action for e in cases[4].events if e.kind == "operator_action"]
     assert [p.action.type for p in proposals] == [a.type for a in logged]
@@ -198,7 +201,7 @@ def test_a_trained_policy_does_what_the_operators_did(cases: list[Session], tiny
     assert proposals[2].p_head > 0.8
 
 
-def test_muon_moves_hidden_matrices_of_a_scratch_model_only(tiny: PolicyParams) -> None:
+def test_muon_moves_hidden_matrices_of_a_scratch_model_only(tiny: CausalLMParams) -> None:
     model, _ = make_base(tiny, Contract(PARCEL), ["hello"])
     kinds = {
         from_scratch: [

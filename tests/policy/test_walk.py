@@ -10,11 +10,17 @@ from parcel_process import PARCEL, do, say, session, show, texts
 
 from selective_autonomy.contract import Contract
 from selective_autonomy.contract.actions import all_heads
-from selective_autonomy.policy.field_values import free_branch, is_closed, listed_values, stated_values, usual_values
-from selective_autonomy.policy.prompts import Prompter
-from selective_autonomy.policy.spaces import Spaces, Trie, longest_arguments
-from selective_autonomy.policy.tokenizer import Encoder, add_markers, train_tokenizer
-from selective_autonomy.policy.walk import Walk
+from selective_autonomy.policy.causal_lm.prompts import Prompter
+from selective_autonomy.policy.causal_lm.spaces import Spaces, Trie, longest_arguments
+from selective_autonomy.policy.causal_lm.tokenizer import Encoder, add_markers, train_tokenizer
+from selective_autonomy.policy.causal_lm.walk import Walk
+from selective_autonomy.policy.values.field_values import (
+    free_branch,
+    is_closed,
+    listed_values,
+    stated_values,
+    usual_values,
+)
 from selective_autonomy.process.actions import SendTextToChat, SubmitForm, head
 from selective_autonomy.process.legality import check_action
 from selective_autonomy.process.schema import FieldSpec

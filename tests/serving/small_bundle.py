@@ -18,7 +18,7 @@ from selective_autonomy.desk.process import load_desk_process
 from selective_autonomy.desk.simulate import simulate_sessions
 from selective_autonomy.evaluation.replay import replay
 from selective_autonomy.params import CriticParams
-from selective_autonomy.policy.ngram_policy import NgramPolicy
+from selective_autonomy.policy.baselines.ngram_policy import NgramPolicy
 from selective_autonomy.traces.schema import Session
 from selective_autonomy.traces.screen import steps
 
@@ -81,6 +81,5 @@ def make_bundle(folder: Path) -> Made:
         certificate=certificate,
         golden=unseen[:20],
         created=datetime(2026, 1, 1, tzinfo=UTC),
-        policy_kind="ngram",
     )
     return Made(folder / "bundle", unseen[20:])

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,32 +16,22 @@ from transformers import DynamicCache
 from selective_autonomy.contract.contract import Contract
 from selective_autonomy.contract.pieces import Marker
 from selective_autonomy.errors import IllegalAction, ModelError
-from selective_autonomy.policy.base import load_model, logits_only_at
-from selective_autonomy.policy.branches import CachedPrefix, KeyValues, PrefixCache
-from selective_autonomy.policy.decoding import Opening, fill_arguments
-from selective_autonomy.policy.field_values import said
-from selective_autonomy.policy.habits import Place
-from selective_autonomy.policy.prompts import Prompter
-from selective_autonomy.policy.protocol import Alternative, Proposal
-from selective_autonomy.policy.spaces import Spaces
-from selective_autonomy.policy.tokenizer import Encoder
-from selective_autonomy.policy.walk import Walk
+from selective_autonomy.policy.card import read_card
+from selective_autonomy.policy.causal_lm.base import load_model, logits_only_at
+from selective_autonomy.policy.causal_lm.branches import CachedPrefix, KeyValues, PrefixCache
+from selective_autonomy.policy.causal_lm.decoding import Opening, fill_arguments
+from selective_autonomy.policy.causal_lm.prompts import Prompter
+from selective_autonomy.policy.causal_lm.spaces import Spaces
+from selective_autonomy.policy.causal_lm.tokenizer import Encoder
+from selective_autonomy.policy.causal_lm.walk import Walk
+from selective_autonomy.policy.protocol import Proposal, RankedHeads
+from selective_autonomy.policy.values.field_values import said
+from selective_autonomy.policy.values.habits import Place
 from selective_autonomy.process.actions import Scalar
 from selective_autonomy.process.legality import legal_heads
 from selective_autonomy.process.schema import ProcessSchema, load_process
 from selective_autonomy.traces.schema import Session
 from selective_autonomy.traces.screen import derive_screen
-
-_MOST_ALTERNATIVES = 8
-
-
-@dataclass(frozen=True, slots=True)
-class _Heads:
-    """The legal heads of a step, best first, with their probabilities among one another."""
-
-    names: tuple[str, ...]
-    p: NDArray[np.float64]
-    log_p: NDArray[np.float64]
 
 
 class CausalLMPolicy:
@@ -83,13 +72,13 @@ class CausalLMPolicy:
 
     @classmethod
     def load(cls, path: Path, *, device: str = "cpu", cache_sessions: int = 32) -> CausalLMPolicy:
-        """A policy from the folder that `train_policy` wrote. Reads no network.
+        """A policy from the folder that `train_causal_lm` wrote. Reads no network.
 
         Raises:
             ModelError: the folder is no policy. ContractError: it was trained under another contract.
         """
+        card = read_card(path)
         try:
-            card = json.loads((path / "policy.json").read_text(encoding="utf-8"))
             fingerprint, context = card["contract_fingerprint"], card["params"]["context"]
             usual = json.loads((path / "usual_values.json").read_text(encoding="utf-8"))
             habits = json.loads((path / "copy_habits.json").read_text(encoding="utf-8"))
@@ -173,31 +162,23 @@ class CausalLMPolicy:
             out = self._model(input_ids=ids, past_key_values=cache, use_cache=True)
         return out.logits.double().cpu().numpy(), [(layer.keys, layer.values) for layer in cache.layers]
 
-    def _rank(self, names: tuple[str, ...], logits_V: NDArray[np.float64]) -> _Heads:
-        scores = logits_V[[self._encoder.marker_id(Marker(name)) for name in names]]
-        log_p = scores - scores.max()
-        log_p -= np.log(np.exp(log_p).sum())
-        order = np.argsort(-log_p, kind="stable")
-        return _Heads(tuple(names[i] for i in order), np.exp(log_p[order]), log_p[order])
+    def _rank(self, names: tuple[str, ...], logits_V: NDArray[np.float64]) -> RankedHeads:
+        return RankedHeads.of(names, logits_V[[self._encoder.marker_id(Marker(name)) for name in names]])
 
-    def _open(self, session: Session, heads: _Heads, keys_values: KeyValues, cut: int) -> tuple[_Heads, Opening]:
+    def _open(
+        self, session: Session, heads: RankedHeads, keys_values: KeyValues, cut: int
+    ) -> tuple[RankedHeads, Opening]:
         best = heads.names[0]
         walk = Walk(self._encoder, self._spaces, best, session.events)
         return heads, Opening(keys_values, cut, self._encoder.marker_id(Marker(best)), walk)
 
-    def _finish(self, opened: Sequence[tuple[_Heads, Opening]], befores: Sequence[Session]) -> list[Proposal]:
+    def _finish(self, opened: Sequence[tuple[RankedHeads, Opening]], befores: Sequence[Session]) -> list[Proposal]:
         fill_arguments(self._model, [opening for _, opening in opened], room=self._room)
         return [
-            Proposal(
-                action=opening.walk.action(),
-                log_prob=min(0.0, float(heads.log_p[0]) + opening.walk.log_prob),
-                entropy=max(0.0, float(-(heads.p * heads.log_p).sum())),
-                legal_count=len(heads.names),
-                alternatives=tuple(
-                    Alternative(head=name, p=min(1.0, float(p)))
-                    for name, p in zip(heads.names[:_MOST_ALTERNATIVES], heads.p, strict=False)
-                ),
-                arguments=opening.walk.evidence(" \n ".join(t for event in before.events for t in said(event))),
+            heads.proposal(
+                opening.walk.action(),
+                opening.walk.evidence(" \n ".join(t for event in before.events for t in said(event))),
+                opening.walk.log_prob,
             )
             for (heads, opening), before in zip(opened, befores, strict=True)
         ]

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from selective_autonomy.policy.branches import Branches, KeyValues
-from selective_autonomy.policy.walk import Walk
+from selective_autonomy.policy.causal_lm.branches import Branches, KeyValues
+from selective_autonomy.policy.causal_lm.walk import Walk
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,8 +8,8 @@ from selective_autonomy.contract.contract import Contract
 from selective_autonomy.contract.rendering import OPERATOR, Segment
 from selective_autonomy.contract.windows import fold_windows
 from selective_autonomy.errors import ModelError
-from selective_autonomy.policy.spaces import longest_arguments
-from selective_autonomy.policy.tokenizer import Encoder
+from selective_autonomy.policy.causal_lm.spaces import longest_arguments
+from selective_autonomy.policy.causal_lm.tokenizer import Encoder
 from selective_autonomy.traces.schema import Session
 
 

@@ -8,9 +8,9 @@ from functools import lru_cache
 
 from selective_autonomy.contract.actions import TEXT_HEADS, argument_fields
 from selective_autonomy.contract.values import read_value, write_value
-from selective_autonomy.policy.field_values import free_branch, is_closed, listed_values, said, stated_values
-from selective_autonomy.policy.habits import Place, recall
-from selective_autonomy.policy.tokenizer import Encoder
+from selective_autonomy.policy.causal_lm.tokenizer import Encoder
+from selective_autonomy.policy.values.field_values import free_branch, is_closed, listed_values, said, stated_values
+from selective_autonomy.policy.values.habits import Place, recall
 from selective_autonomy.process.actions import Scalar
 from selective_autonomy.process.schema import FieldSpec
 from selective_autonomy.traces.schema import Event

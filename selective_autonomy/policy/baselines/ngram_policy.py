@@ -15,9 +15,11 @@ import numpy as np
 
 from selective_autonomy.contract.actions import TEXT_HEADS, argument_fields, build_action
 from selective_autonomy.errors import IllegalAction, ModelError
-from selective_autonomy.policy.field_values import listed_values, said, stated_values
-from selective_autonomy.policy.ngram import HeadNgram, situation_of
+from selective_autonomy.params import NgramParams
+from selective_autonomy.policy.baselines.ngram import HeadNgram, situation_of
+from selective_autonomy.policy.card import write_card
 from selective_autonomy.policy.protocol import Alternative, ArgumentEvidence, Proposal
+from selective_autonomy.policy.values.field_values import listed_values, said, stated_values
 from selective_autonomy.process.actions import Scalar, SearchProcedure, SendReply, SendTextToChat, SubmitForm
 from selective_autonomy.process.actions import head as head_of
 from selective_autonomy.process.legality import legal_heads
@@ -147,6 +149,7 @@ class NgramPolicy:
         self.heads.save(out / _COUNTS)
         text = json.dumps(self._values, sort_keys=True, ensure_ascii=False)
         (out / _VALUES).write_text(text, encoding="utf-8")
+        write_card(out, NgramParams(), self.schema)
 
     @classmethod
     def load(cls, path: Path) -> NgramPolicy:

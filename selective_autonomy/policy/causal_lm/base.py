@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from selective_autonomy.contract.contract import Contract
 from selective_autonomy.errors import ModelError
-from selective_autonomy.params import PolicyParams
-from selective_autonomy.policy.tokenizer import add_markers, train_tokenizer
+from selective_autonomy.params import CausalLMParams
+from selective_autonomy.policy.causal_lm.tokenizer import add_markers, train_tokenizer
 
 if TYPE_CHECKING:
     import torch
@@ -22,7 +22,7 @@ SCRATCH = "scratch"
 _INITIAL_STD = 0.02  # larger, and tied embeddings drive the first losses up and the last ones into denormals
 
 
-def make_base(params: PolicyParams, contract: Contract, texts: Iterable[str]) -> tuple[Any, Any]:
+def make_base(params: CausalLMParams, contract: Contract, texts: Iterable[str]) -> tuple[Any, Any]:
     """An untrained policy model and its tokenizer, markers added, float32, sdpa attention.
 
     Args:
@@ -108,7 +108,7 @@ def logits_only_at(model: Any, rows: torch.Tensor) -> Iterator[None]:
         handle.remove()
 
 
-def _scratch(params: PolicyParams, tokenizer: Any) -> Any:
+def _scratch(params: CausalLMParams, tokenizer: Any) -> Any:
     from transformers import LlamaConfig, LlamaForCausalLM
 
     if params.hidden % params.heads:
@@ -132,7 +132,7 @@ def _scratch(params: PolicyParams, tokenizer: Any) -> Any:
     return LlamaForCausalLM(config)
 
 
-def _from_hub(params: PolicyParams) -> tuple[Any, Any]:
+def _from_hub(params: CausalLMParams) -> tuple[Any, Any]:
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -180,7 +180,7 @@ def _grow_embeddings(model: Any, tokenizer: Any, new_ids: list[int]) -> None:
                 table[token_id] = table[words].mean(dim=0)
 
 
-def _with_lora(model: Any, params: PolicyParams, new_ids: list[int]) -> Any:
+def _with_lora(model: Any, params: CausalLMParams, new_ids: list[int]) -> Any:
     try:
         from peft import LoraConfig, get_peft_model
     except ImportError as err:

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Literal
 
-from selective_autonomy.policy.field_values import free_branch, listed_values, stated_values
+from selective_autonomy.policy.values.field_values import free_branch, listed_values, stated_values
 from selective_autonomy.process.actions import Scalar, SendReply, SubmitForm, head
 from selective_autonomy.process.comparison import same_values
 from selective_autonomy.process.schema import FieldSpec, ProcessSchema

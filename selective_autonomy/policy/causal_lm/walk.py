@@ -16,9 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from selective_autonomy.contract.actions import END, TEXT_HEADS, argument_fields, build_action, field_marker
+from selective_autonomy.policy.causal_lm.spaces import TEXT_TOKENS, FreeText, Space, Spaces, Trie
+from selective_autonomy.policy.causal_lm.tokenizer import Encoder
 from selective_autonomy.policy.protocol import ArgumentEvidence
-from selective_autonomy.policy.spaces import TEXT_TOKENS, FreeText, Space, Spaces, Trie
-from selective_autonomy.policy.tokenizer import Encoder
 from selective_autonomy.process.actions import Scalar, UIAction
 from selective_autonomy.traces.schema import Event
 

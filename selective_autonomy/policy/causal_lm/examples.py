@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from selective_autonomy.policy.prompts import Prompter
+from selective_autonomy.policy.causal_lm.prompts import Prompter
 from selective_autonomy.traces.schema import Session
 
 _LENGTH_JITTER = 0.1  # batches differ from epoch to epoch though they are cut from lengths in order
