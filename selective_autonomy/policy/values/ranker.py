@@ -1,0 +1,374 @@
+"""Learned values: gradient boosting ranks a field's candidates by where each comes from and where the case stands.
+
+No weights of a language are needed to see that a name is what was said after it was asked for. Each field is chosen by
+itself; what the operator filled in before tells of the others. Part of the training rows hide which form, field and
+replies they are about, so that a process that was never seen is filled by what all forms have in common.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import lightgbm
+import numpy as np
+from numpy.typing import NDArray
+
+from selective_autonomy.contract.actions import TEXT_HEADS, argument_fields
+from selective_autonomy.policy.protocol import ArgumentEvidence, Filled
+from selective_autonomy.policy.values.candidates import Candidate, CandidateSource
+from selective_autonomy.policy.values.reading import Reading, read_log, tokens_of
+from selective_autonomy.process.actions import Scalar, SearchProcedure, SendReply, SendTextToChat, SubmitForm
+from selective_autonomy.process.actions import head as head_of
+from selective_autonomy.process.comparison import comparable
+from selective_autonomy.process.schema import FieldSpec, ProcessSchema
+from selective_autonomy.traces.schema import CustomerMessage, ScreenUpdate, Session
+from selective_autonomy.traces.screen import steps
+
+_USUAL_KEPT = 200
+_CODES_KEPT = 400
+_HIDDEN_SHARE = 0.15
+_THREADS = 1  # the same trees on every machine
+CATEGORIES = (
+    "form",
+    "field",
+    "last_head",
+    "trigger",
+    "first_word",
+    "result",
+    "after",
+    "left",
+    "right",
+    "value",
+    "kind",
+)
+NAMES = (
+    *CATEGORIES,
+    *(
+        "required",
+        "submitted",
+        "had_field",
+        "candidates",
+        "mentioned",
+        "mentioned_now",
+        "mentioned_since",
+        "last_words",
+        "asked",
+    ),
+    *("absent", "listed", "usual", "usual_share", "filled", "filled_here", "shown", "next_number"),
+    *(
+        "score",
+        "age",
+        "since",
+        "asked_before",
+        "message_words",
+        "whole",
+        "place",
+        "from_end",
+        "others_before",
+        "others_after",
+    ),
+    *("capital", "words", "digits", "all_digits", "length", "expression", "used_elsewhere"),
+)
+_TOKEN = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|\d+")
+_FILES = ("values.txt", "values.json")
+
+
+class RankedValues:
+    """Implements `ValueModel`. Deterministic."""
+
+    def __init__(
+        self,
+        schema: ProcessSchema,
+        usual: Mapping[str, Mapping[Scalar, int]],
+        counts: Mapping[str, int],
+        codes: Mapping[str, Mapping[str, int]],
+        texts: Mapping[str, str],
+        booster: lightgbm.Booster | None,
+    ) -> None:
+        self.schema = schema
+        self._usual, self._counts, self._codes, self._texts, self._booster = usual, counts, codes, texts, booster
+        self._source = CandidateSource(usual)
+
+    @classmethod
+    def fit(cls, train: Sequence[Session], schema: ProcessSchema, *, trees: int, seed: int) -> RankedValues:
+        """Learn from every filled form and slot of train."""
+        usual, counts, texts = _usual(train, schema)
+        codes = _codes(train, schema, usual)
+        values = cls(schema, usual, counts, codes, texts, None)
+        rng = np.random.default_rng(seed)
+        rows: list[list[float]] = []
+        labels: list[bool] = []
+        for session in train:
+            for step in steps(session):
+                name, given = head_of(step.action), _given(step.action)
+                specs = argument_fields(schema, name) if given is not None and _known(schema, name) else ()
+                if given is None or not specs:
+                    continue
+                log = read_log(step.before)
+                hidden = bool(rng.random() < _HIDDEN_SHARE)
+                for spec in specs:
+                    candidates = values._source.candidates(name, spec, log)
+                    wanted = comparable(given[spec.id]) if spec.id in given else None
+                    right = [(None if c.value is None else c.key) == wanted for c in candidates]
+                    if len(candidates) < 2 or not any(right):
+                        continue
+                    rows += values._rows(name, spec, candidates, log, without=given.get(spec.id), hidden=hidden)
+                    labels += right
+        if rows:
+            values._booster = _boost(np.array(rows), np.array(labels), trees, seed)
+        return values
+
+    def fill(self, session: Session, head: str) -> Filled | None:
+        if head in TEXT_HEADS:
+            text = self._texts.get(head)
+            if not text:
+                return None
+            return Filled((ArgumentEvidence(field=TEXT_HEADS[head], value=text, p=0.01, copied=False),), math.log(0.01))
+        specs = argument_fields(self.schema, head)
+        if not specs:
+            return Filled()
+        log = read_log(session)
+        arguments, log_prob = [], 0.0
+        for spec in specs:
+            candidates = self._source.candidates(head, spec, log)
+            if not candidates:
+                if spec.required:
+                    return None
+                continue
+            p_C = self._p(head, spec, candidates, log)
+            best = int(p_C.argmax())
+            log_prob += math.log(max(float(p_C[best]), 1e-12))
+            value = candidates[best].value
+            if value is not None:
+                chosen = candidates[best]
+                copied = chosen.shown >= 0 or (chosen.mention is not None and chosen.mention.score == 1)
+                p = float(min(p_C[best], 1.0))
+                arguments.append(ArgumentEvidence(field=spec.id, value=value, p=p, copied=copied))
+        return Filled(tuple(arguments), min(log_prob, 0.0))
+
+    def _p(self, head: str, spec: FieldSpec, candidates: Sequence[Candidate], log: Reading) -> NDArray[np.float64]:
+        if len(candidates) == 1 or self._booster is None:
+            p = np.full(len(candidates), 1e-12)
+            p[0] = 1.0
+            return p
+        rows = np.array(self._rows(head, spec, candidates, log))
+        raw = np.asarray(self._booster.predict(rows, raw_score=True, num_threads=_THREADS), dtype=np.float64)
+        p = 1 / (1 + np.exp(-raw))
+        return np.asarray(p / p.sum())
+
+    def _rows(
+        self,
+        head: str,
+        spec: FieldSpec,
+        candidates: Sequence[Candidate],
+        log: Reading,
+        *,
+        without: Scalar | None = None,
+        hidden: bool = False,
+    ) -> list[list[float]]:
+        """One row a candidate. `without`: the value of the very step that is learned, taken out of the counts."""
+        form = head.partition(":")[2]
+        key = f"{head} {spec.id}"
+        here = [values for name, values in log.filled if name == form]
+        # Forms sent up to this form's last submission: what customers said later may have changed its values.
+        sent = next((len(log.filled) - i - 1 for i, (name, _) in enumerate(log.filled) if name == form), -1)
+        newest = log.messages[0].tokens if log.messages else ()
+        field_words = _words(f"{spec.id} {spec.title}")
+        code = self._code if not hidden else (lambda kind, name: -1)
+        total = self._counts.get(key, 0)
+        ruled_out = None if without is None else comparable(without)
+        elsewhere = {comparable(v) for _, values in log.filled for k, v in values.items() if k != spec.id}
+        mentions = [c.mention for c in candidates if c.mention is not None and c.mention.score > 0.9]
+        shared = [
+            code("form", form),
+            code("field", spec.id),
+            code("head", log.last_head),
+            ("start", "customer", "screen", "operator").index(log.trigger),
+            self._code("word", newest[0]) if newest else -1,
+            self._result(log) if not hidden else -1,
+        ]
+        state = [
+            spec.required,
+            len(here),
+            -1 if not here else spec.id in here[0],
+            len(candidates),
+            len(mentions),
+            sum(m.age == 0 for m in mentions),
+            sum(log.messages[m.age].forms_before > sent for m in mentions),
+            len(newest),
+            _overlap(field_words, log.last_head),
+        ]
+        kind = _kind(spec)
+        rows = []
+        for c in candidates:
+            usual = max(0, c.usual - (c.value is not None and c.key == ruled_out))
+            m = c.mention
+            message = log.messages[m.age] if m else None
+            rows.append(
+                [
+                    *shared,
+                    code("head", message.after) if message else -1,
+                    self._code("word", message.tokens[m.start - 1]) if m and message and m.start else -1,
+                    self._code("word", message.tokens[m.end]) if m and message and m.end < len(message.tokens) else -1,
+                    code("value", c.key) if c.value is not None else -1,
+                    kind,
+                    *state,
+                    c.value is None,
+                    c.listed,
+                    math.log1p(usual),
+                    usual / total if total else 0.0,
+                    c.filled,
+                    c.filled_here,
+                    c.shown,
+                    c.next_number,
+                    *(
+                        (
+                            m.score,
+                            m.age,
+                            message.forms_before > sent,
+                            _overlap(field_words, message.after),
+                            len(message.tokens),
+                            m.end - m.start == len(message.tokens),
+                            m.start,
+                            len(message.tokens) - m.end,
+                            sum(o.age == m.age and o.end <= m.start for o in mentions),
+                            sum(o.age == m.age and o.start >= m.end for o in mentions),
+                        )
+                        if m and message
+                        else (0, *[-1] * 9)
+                    ),
+                    isinstance(c.value, str) and c.value[:1].isupper(),
+                    c.key.count(" ") + 1,
+                    any(ch.isdigit() for ch in c.key),
+                    c.key.isdigit(),
+                    len(c.key),
+                    "(" in c.key,
+                    c.key in elsewhere,
+                ]
+            )
+        return rows
+
+    def _result(self, log: Reading) -> int:
+        """The code of what the latest result says, -1 where it says nothing usual."""
+        texts = _texts(log.shown[0][1]) if log.shown else []
+        return next((self._codes["result"][text] for text in texts if text in self._codes["result"]), -1)
+
+    def _code(self, kind: str, name: str) -> int:
+        return self._codes[kind].get(name, -1)
+
+
+def _given(action: object) -> Mapping[str, Scalar] | None:
+    match action:
+        case SubmitForm(values=values) | SendReply(slots=values):
+            return values
+    return None
+
+
+def _known(schema: ProcessSchema, head: str) -> bool:
+    kind, _, name = head.partition(":")
+    return name in (schema.forms_by_id if kind == "submit_form" else schema.replies_by_id)
+
+
+def _usual(
+    train: Iterable[Session], schema: ProcessSchema
+) -> tuple[dict[str, dict[Scalar, int]], dict[str, int], dict[str, str]]:
+    """ "head field" -> values given at least twice (never personal ones); how often the head was done; usual texts."""
+    seen: dict[str, Counter[tuple[str, Scalar]]] = {}
+    times: Counter[str] = Counter()
+    texts: dict[str, Counter[str]] = {}
+    for session in train:
+        for step in steps(session):
+            name = head_of(step.action)
+            match step.action:
+                case SendTextToChat(text=text) | SearchProcedure(query=text):
+                    texts.setdefault(name, Counter())[text] += 1
+            given = _given(step.action)
+            if given is None or not _known(schema, name):
+                continue
+            for spec in argument_fields(schema, name):
+                times[f"{name} {spec.id}"] += 1
+                if spec.id in given and not spec.pii:
+                    value = given[spec.id]
+                    seen.setdefault(f"{name} {spec.id}", Counter())[type(value).__name__, value] += 1
+    usual = {
+        key: {value: n for (_, value), n in counter.most_common(_USUAL_KEPT) if n > 1} for key, counter in seen.items()
+    }
+    return usual, dict(times), {name: counter.most_common(1)[0][0] for name, counter in texts.items()}
+
+
+def _codes(
+    train: Iterable[Session], schema: ProcessSchema, usual: Mapping[str, Mapping[Scalar, int]]
+) -> dict[str, dict[str, int]]:
+    words: Counter[str] = Counter()
+    results: Counter[str] = Counter()
+    for session in train:
+        for event in session.events:
+            match event:
+                case CustomerMessage(text=text):
+                    words.update(tokens_of(text))
+                case ScreenUpdate(values=shown):
+                    results.update(_texts(shown))
+    values: Counter[str] = Counter()
+    for given in usual.values():
+        for value, n in given.items():
+            values[comparable(value)] += n
+    heads = sorted({head_of(step.action) for session in train for step in steps(session)})
+    fields = sorted({spec.id for name in heads if _known(schema, name) for spec in argument_fields(schema, name)})
+    return {
+        "form": {name.partition(":")[2]: i for i, name in enumerate(heads)},
+        "field": {name: i for i, name in enumerate(fields)},
+        "head": {name: i for i, name in enumerate(heads)},
+        "word": {word: i for i, (word, _) in enumerate(words.most_common(_CODES_KEPT))},
+        "result": {text: i for i, (text, n) in enumerate(results.most_common(_CODES_KEPT)) if n >= 20},
+        "value": {value: i for i, (value, _) in enumerate(values.most_common(_CODES_KEPT))},
+    }
+
+
+def _texts(shown: Mapping[str, Scalar]) -> list[str]:
+    """What a result says in words: status and message values, not names and numbers of one case."""
+    return [f"{name}: {value}" for name, value in shown.items() if isinstance(value, str)]
+
+
+def _kind(spec: FieldSpec) -> int:
+    schema = spec.schema_
+    kinds = {schema.get("type"), *(branch.get("type") for branch in schema.get("anyOf", ()))}
+    if "boolean" in kinds:
+        return 0
+    if {"integer", "number"} & kinds:
+        return 1
+    return 2 if "enum" in schema or any("enum" in branch for branch in schema.get("anyOf", ())) else 3
+
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(word.lower() for word in _TOKEN.findall(text))
+
+
+def _overlap(field_words: frozenset[str], head: str) -> float:
+    """Share of the field's words that stand in the id of a head: `ask_name` asks for `CustomerName`."""
+    return len(field_words & _words(head.replace("_", " "))) / len(field_words) if field_words else 0.0
+
+
+def _boost(x_NF: NDArray[np.float64], right_N: NDArray[np.bool_], trees: int, seed: int) -> lightgbm.Booster:
+    settings: dict[str, Any] = {
+        "objective": "binary",
+        "num_leaves": 63,
+        "learning_rate": 0.1,
+        "min_data_in_leaf": 30,
+        "feature_fraction": 0.7,
+        "lambda_l2": 5.0,
+        "cat_smooth": 20,
+        "seed": seed,
+        "deterministic": True,
+        "force_row_wise": True,
+        "num_threads": _THREADS,
+        "verbosity": -1,
+    }
+    data = lightgbm.Dataset(
+        x_NF, label=right_N.astype(np.float64), feature_name=list(NAMES), categorical_feature=list(CATEGORIES),
+        params={"verbosity": -1, "num_threads": _THREADS, "max_bin": 127},
+    )  # fmt: skip
+    return lightgbm.train(settings, data, num_boost_round=trees)
