@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from selective_autonomy.errors import ModelError
-from selective_autonomy.params import CausalLMParams, NgramParams, PolicyParams
+from selective_autonomy.params import CausalLMParams, MajorityParams, NgramParams, PolicyParams, RegressionParams
 from selective_autonomy.policy.card import read_card
 from selective_autonomy.policy.protocol import Policy
 from selective_autonomy.policy.training import OnStep, TrainingReport
@@ -42,11 +42,11 @@ def train_policy(
             from selective_autonomy.policy.causal_lm.training import train_causal_lm
 
             return train_causal_lm(train, schema, params, out, on_step=on_step, resume=resume, device=device)
-        case NgramParams():
-            from selective_autonomy.policy.baselines.ngram_policy import NgramPolicy
+        case MajorityParams() | NgramParams() | RegressionParams():
+            from selective_autonomy.policy.baselines.policies import Baseline
 
             started = time.monotonic()
-            NgramPolicy.fit(train, schema).save(out)
+            Baseline.fit(train, schema, params).save(out)
             return TrainingReport(sessions=len(train), seconds=time.monotonic() - started)
     raise ModelError(f"got a policy of kind {params.kind!r}, which nothing here trains")
 
@@ -67,8 +67,8 @@ def load_policy(path: Path, *, device: str = "cpu", cache_sessions: int = 32) ->
             from selective_autonomy.policy.causal_lm.policy import CausalLMPolicy
 
             return CausalLMPolicy.load(path, device=device, cache_sessions=cache_sessions)
-        case "ngram":
-            from selective_autonomy.policy.baselines.ngram_policy import NgramPolicy
+        case "majority" | "ngram" | "regression":
+            from selective_autonomy.policy.baselines.policies import Baseline
 
-            return NgramPolicy.load(path)
+            return Baseline.load(path)
     raise ModelError(f"{path} holds a policy of kind {kind!r}, which this version does not know; train it again")
