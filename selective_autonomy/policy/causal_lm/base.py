@@ -32,7 +32,7 @@ def make_base(
         params: `base` decides; sizes are for "scratch". The caller seeds torch before.
         contract: gives the markers.
         texts: written train sessions, read only to train the tokenizer of "scratch".
-        converted: where the weights of a base that is a package are kept, see `resolve_base`; None: no base is a package.
+        converted: where the weights of a base that is a package are kept, see `resolve_base`; None: none is.
 
     Raises:
         ModelError: the base cannot be loaded, has no tokenizer, or a context shorter than `params.context`;
