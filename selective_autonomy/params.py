@@ -41,9 +41,14 @@ class NgramParams(Frozen):
 
 
 class RegressionParams(Frozen):
-    """TF-IDF and logistic regression on the next head."""
+    """TF-IDF and logistic regression on the next head.
+
+    `rounds` of the optimiser stop it early. Tool accuracy on a third of STAR's fit split: 0.563 after 25 rounds, 0.631
+    after 100 (23 s of CPU time). The embedded desk, with 40 heads to STAR's 180, is best at 25.
+    """
 
     kind: Literal["regression"] = "regression"
+    rounds: int = Field(default=100, gt=0)
 
 
 class PromptingParams(Frozen):

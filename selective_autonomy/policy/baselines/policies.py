@@ -43,7 +43,7 @@ class Baseline(ComposedPolicy):
         """
         heads: CountedHeads | RegressionHeads
         if isinstance(params, RegressionParams):
-            heads = RegressionHeads.fit(train, schema)
+            heads = RegressionHeads.fit(train, schema, rounds=params.rounds)
         else:
             heads = CountedHeads(schema, HeadNgram.fit(train), params.kind)
         return cls(params, heads, UsualValues.fit(train, schema))

@@ -28,7 +28,7 @@ from selective_autonomy.traces.screen import derive_screen, steps
 RECENT_MESSAGES = 4  # customer messages counted as recent history, the last one included
 RECENT_HEADS = 3
 STRENGTH = 1.0  # inverse regularisation
-ROUNDS = 25  # more rounds only overfit: on the desk 60 rounds cost a point of tool accuracy and twice the time
+ROUNDS = 25  # of the desk's yardstick: there 60 rounds cost a point of tool accuracy and twice the time
 Vectorisers = tuple[Any, Any, Any]  # of the last message, of the recent ones, of the situation
 _UNSEEN_NATS = 30.0  # below the likeliest head: a legal head that train never did
 _VERSION = 1
@@ -52,8 +52,8 @@ class RegressionHeads:
         self._row = {name: i for i, name in enumerate(self._heads)}
 
     @classmethod
-    def fit(cls, train: Sequence[Session], schema: ProcessSchema) -> RegressionHeads:
-        """Fit on every operator step of the train split.
+    def fit(cls, train: Sequence[Session], schema: ProcessSchema, *, rounds: int = ROUNDS) -> RegressionHeads:
+        """Fit on every operator step of the train split, in at most so many rounds of the optimiser.
 
         Raises:
             ModelError: the sessions hold fewer than two different heads.
@@ -69,9 +69,9 @@ class RegressionHeads:
         if len(set(heads)) < 2:
             raise ModelError(f"{len(heads)} steps hold {len(set(heads))} heads; expected at least two to choose from")
         vectorisers = _new_vectorisers()
-        model = LogisticRegression(C=STRENGTH, max_iter=ROUNDS, tol=1e-3)
+        model = LogisticRegression(C=STRENGTH, max_iter=rounds, tol=1e-3)
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ConvergenceWarning)  # stopping early is meant, see ROUNDS
+            warnings.simplefilter("ignore", ConvergenceWarning)  # stopping early is meant, see RegressionParams
             model.fit(_matrix(vectorisers, befores, fit=True), heads)
         weights_AF, bias_A = model.coef_, model.intercept_
         if len(model.classes_) == 2:  # one row: that of the second head against the first
@@ -124,11 +124,11 @@ class RegressionHeads:
             names = json.loads((path / _NAMES).read_text(encoding="utf-8"))
             if names["version"] != _VERSION:
                 raise ModelError(f"{path / _NAMES} has version {names['version']!r}, expected {_VERSION}; train again")
-            with np.load(path / _NUMBERS, allow_pickle=False) as numbers:
+            with (path / _NUMBERS).open("rb") as file, np.load(file, allow_pickle=False) as numbers:
                 vectorisers = _new_vectorisers(names["last"], names["recent"])
                 vectorisers[0].idf_, vectorisers[1].idf_ = numbers["idf_last"], numbers["idf_recent"]
                 weights_AF, bias_A = numbers["weights_AF"], numbers["bias_A"]
-        except (OSError, ValueError, KeyError, TypeError, BadZipFile) as err:
+        except (OSError, ValueError, KeyError, TypeError, EOFError, BadZipFile) as err:
             raise ModelError(f"{path} holds no regression on heads: {err!r}; train the policy again") from err
         vectorisers[2].feature_names_ = names["situation"]
         vectorisers[2].vocabulary_ = {name: i for i, name in enumerate(names["situation"])}

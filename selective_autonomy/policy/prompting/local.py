@@ -14,7 +14,7 @@ from selective_autonomy.errors import IllegalAction, ModelError
 from selective_autonomy.policy.prompting.instruct import prompt_ids, text_ids
 from selective_autonomy.policy.prompting.local_model import LocalModel
 from selective_autonomy.policy.prompting.prompt_file import PromptFile
-from selective_autonomy.policy.prompting.rendering import case_messages, has_log_left
+from selective_autonomy.policy.prompting.rendering import case_messages
 from selective_autonomy.policy.protocol import ArgumentEvidence, Filled, RankedHeads
 from selective_autonomy.policy.values.field_values import is_closed, listed_values, said
 from selective_autonomy.process.actions import Scalar
@@ -24,6 +24,7 @@ from selective_autonomy.traces.schema import Session
 from selective_autonomy.traces.screen import derive_screen, steps
 
 ANSWER_TOKENS = 320  # of the context, kept free for an answer
+_LEFT_OUT_AT_ONCE = 4  # events, until the rest fits: each try costs the tokenizer a few milliseconds
 _OPENING = '{"action": "'
 _MOST_CHARS, _MOST_TEXT_CHARS = 60, 160  # of a value that may be any text; of a message to the customer
 
@@ -45,21 +46,18 @@ class LocalPrompt:
         Raises:
             ModelError: it does not fit without any event either.
         """
-        leave_out = 0
-        while True:
+        for leave_out in range(0, self._history + _LEFT_OUT_AT_ONCE, _LEFT_OUT_AT_ONCE):
             messages = case_messages(
                 self._prompt, self.schema, session, legal, history=self._history, leave_out=leave_out
             )
             ids = prompt_ids(self.model.tokenizer, messages) + text_ids(self.model.tokenizer, _OPENING)
             if len(ids) + ANSWER_TOKENS <= self.model.context:
                 return ids
-            if not has_log_left(session, history=self._history, leave_out=leave_out):
-                raise ModelError(
-                    f"context {self.model.context} is too short: the prompt of session {session.session_id!r} takes "
-                    f"{len(ids)} tokens without its log, and the answer up to {ANSWER_TOKENS}; set context to at least "
-                    f"{len(ids) + ANSWER_TOKENS}"
-                )
-            leave_out += 1
+        raise ModelError(
+            f"context {self.model.context} is too short: the prompt of session {session.session_id!r} takes {len(ids)} "
+            f"tokens without its log, and the answer up to {ANSWER_TOKENS}; set context to at least "
+            f"{len(ids) + ANSWER_TOKENS}"
+        )
 
     def legal(self, session: Session) -> tuple[str, ...]:
         """The legal heads of an open session.

@@ -44,11 +44,11 @@ def case_messages(
         heads: the legal heads, as they are offered.
         history: at most so many events of the log. Older ones go in blocks of half as many, so that prompts of
             neighbouring steps begin alike and a model can reuse what it has read.
-        leave_out: so many blocks more are left out (the caller found the prompt too long).
+        leave_out: so many events more are left out (the caller found the prompt too long).
     """
     lines = [(event, line) for event in session.events if (line := _event(schema, event)) is not None]
     block = max(1, history // 2)
-    skipped = min(len(lines), (max(0, -(-(len(lines) - history) // block)) + leave_out) * block)
+    skipped = min(len(lines), max(0, -(-(len(lines) - history) // block)) * block + leave_out)
     log = [f"({skipped} earlier events are not shown)"] * bool(skipped) + [line for _, line in lines[skipped:]]
     return prompt.messages(
         procedures="\n\n".join(
@@ -61,11 +61,6 @@ def case_messages(
             frozenset(event.form or "" for event, _ in lines[skipped:] if isinstance(event, ScreenUpdate)),
         ),
     )
-
-
-def has_log_left(session: Session, *, history: int, leave_out: int) -> bool:
-    """Whether leaving one more block out would still shorten the prompt."""
-    return leave_out * max(1, history // 2) < min(len(session.events), history)
 
 
 def _procedure(procedure: Procedure) -> str:
