@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 
+from dagster_project.endpoint import endpoint_from
 from dagster_project.judged_steps import JudgedStep
 from dagster_project.resources.workspace import ProcessPaths
 from selective_autonomy.evaluation.replay import FeedbackSource, replay
@@ -21,7 +23,8 @@ def judge_proposals(
     """Replay sessions through the policy and have every proposal judged, in the order of the sessions."""
     from selective_autonomy.policy.kinds import load_policy
 
-    policy = load_policy(paths.policy, cache_sessions=0)  # a replay is one pass: nothing to keep
+    # A replay is one pass: there is nothing to keep.
+    policy = load_policy(paths.policy, cache_sessions=0, endpoint=endpoint_from(os.environ))
     source = feedback_source(params)
     judged: list[JudgedStep] = []
     for split, group in sessions.items():

@@ -8,6 +8,7 @@
     ├── ContractError(ValueError)       text or tokens do not follow the rendering contract
     ├── SplitError(ValueError)          a session is on two sides, or a side is empty
     ├── ModelError(RuntimeError)        a base model cannot be used, or training went wrong
+    │   └── NoProposal                  a model was asked and gave no usable answer for this step
     ├── CertificateError(ValueError)    scores, labels or splits a certificate must not be built on
     ├── BundleError(ValueError)         a decision bundle is incomplete, altered or of another contract
     ├── ApprovalRefused(RuntimeError)   a release lacks evidence, an approver or a matching digest
@@ -25,6 +26,9 @@ expected, and what to do.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
+
+NoProposalReason = Literal["timeout", "unreachable", "refused", "unreadable", "illegal"]
 
 
 class SelectiveAutonomyError(Exception):
@@ -72,6 +76,16 @@ class SplitError(SelectiveAutonomyError, ValueError):
 
 class ModelError(SelectiveAutonomyError, RuntimeError):
     code = "model_error"
+
+
+class NoProposal(ModelError):
+    """No usable answer for one step: a person works it. `reason` is what went wrong, for counting."""
+
+    code = "no_proposal"
+
+    def __init__(self, why: str, *, reason: NoProposalReason) -> None:
+        self.reason = reason
+        super().__init__(why)
 
 
 class CertificateError(SelectiveAutonomyError, ValueError):

@@ -41,23 +41,31 @@ class NgramParams(Frozen):
 
 
 class RegressionParams(Frozen):
-    """TF-IDF and logistic regression on the next head."""
+    """TF-IDF and logistic regression on the next head.
+
+    `rounds` of the optimiser stop it early. Tool accuracy on a third of STAR's fit split: 0.563 after 25 rounds, 0.631
+    after 100 (23 s of CPU time). The embedded desk, with 40 heads to STAR's 180, is best at 25.
+    """
 
     kind: Literal["regression"] = "regression"
+    rounds: int = Field(default=100, gt=0)
 
 
 class PromptingParams(Frozen):
     """The paper's prompting baseline: no training, the rules and the procedure in the prompt.
 
     `base`: a Hugging Face id, a local path or a package that carries weights, for a local instruct model; "endpoint":
-    any OpenAI-compatible server, whose URL, model and key come from the environment of whoever runs it.
-    `context`: tokens of a prompt; `history`: events of the log that are shown, newest last.
+    any OpenAI-compatible server, whose URL, model and key whoever loads the policy gives. `prompt`: the process's
+    prompt file. `context`: tokens of prompt and answer, local models only; `history`: events of the log that are shown
+    at most. bfloat16 is 2 to 3 x faster where the CPU knows it; there scores vary in the second digit.
     """
 
     kind: Literal["prompting"] = "prompting"
     base: str
-    context: int = Field(default=2048, ge=256)
-    history: int = Field(default=24, gt=0)
+    prompt: str
+    context: int = Field(default=4096, ge=512)
+    history: int = Field(default=24, gt=1)
+    dtype: Literal["float32", "bfloat16"] = "float32"
 
 
 class CausalLMParams(Frozen):

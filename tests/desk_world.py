@@ -13,8 +13,8 @@ from selective_autonomy.critic.evidence import Evidence
 from selective_autonomy.desk.process import load_desk_process
 from selective_autonomy.desk.simulate import simulate_sessions
 from selective_autonomy.evaluation.replay import ReplayedStep, replay
-from selective_autonomy.params import CriticParams
-from selective_autonomy.policy.baselines.ngram_policy import NgramPolicy
+from selective_autonomy.params import CriticParams, NgramParams
+from selective_autonomy.policy.baselines.policies import Baseline
 from selective_autonomy.policy.protocol import Proposal
 from selective_autonomy.process.comparison import same_action
 from selective_autonomy.process.schema import ProcessSchema
@@ -38,7 +38,7 @@ class Judged:
 class World:
     schema: ProcessSchema
     train: list[Session]
-    policy: NgramPolicy
+    policy: Baseline
     evidence: Evidence
     fit: Judged
     calibrate: Judged
@@ -49,13 +49,13 @@ class World:
 def world() -> World:
     schema, sessions = load_desk_process(), simulate_sessions(3, 240)
     train, fit, calibrate = sessions[:120], sessions[120:190], sessions[190:]
-    policy, evidence = NgramPolicy.fit(train, schema), Evidence.fit(train, schema)
+    policy, evidence = Baseline.fit(train, schema, NgramParams()), Evidence.fit(train, schema)
     fitted = judged(policy, fit)
     critic = BoostedCritic.fit(evidence, fitted.befores, fitted.proposals, fitted.accepted, PARAMS)
     return World(schema, train, policy, evidence, fitted, judged(policy, calibrate), critic)
 
 
-def judged(policy: NgramPolicy, sessions: list[Session]) -> Judged:
+def judged(policy: Baseline, sessions: list[Session]) -> Judged:
     replayed = replay(policy, sessions)
     return Judged(
         replayed,

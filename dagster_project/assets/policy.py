@@ -1,4 +1,4 @@
-"""The policy: a causal language model fine-tuned on the train split."""
+"""The policy, of whichever kind `params.yaml` asks for, made on the train split."""
 
 import dagster as dg
 
@@ -41,14 +41,14 @@ def policy(
     with stage_run(context, mlflow, paths, "policy", "train") as run:
         run.params(params.model_dump())
         report = train_policy(train, load_process(paths.schema), params, paths.policy, on_step=show)
-        run.curve("loss", report.losses)
         facts = report.model_dump(exclude={"losses"})
-        run.metrics({**facts, "last_loss": report.losses[-1]})
-        picture = loss_curve_png(range(1, report.steps + 1), report.losses)
-        run.picture(picture, "loss")
-    facts |= {
-        "last_loss": report.losses[-1],
-        "loss_curve": as_markdown(picture, "training loss"),
-        "mlflow_run": dg.MetadataValue.url(run.url),
-    }
+        if report.losses:  # what is only counted or prompted learns in no steps
+            facts["last_loss"] = report.losses[-1]
+        run.metrics(facts)
+        facts["mlflow_run"] = dg.MetadataValue.url(run.url)
+        if report.losses:
+            run.curve("loss", report.losses)
+            picture = loss_curve_png(range(1, report.steps + 1), report.losses)
+            run.picture(picture, "loss")
+            facts["loss_curve"] = as_markdown(picture, "training loss")
     return made(context, workspace, folder_version(paths.policy), facts)

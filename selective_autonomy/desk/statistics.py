@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import islice
 from statistics import fmean, median
 from typing import Literal
 
@@ -15,7 +14,7 @@ from selective_autonomy.desk.simulate import on_duty
 from selective_autonomy.desk.truth import judge, moves
 from selective_autonomy.errors import TraceError
 from selective_autonomy.frozen import Frozen
-from selective_autonomy.policy.baselines.regression import RegressionPolicy
+from selective_autonomy.policy.baselines.regression import RegressionHeads
 from selective_autonomy.process.actions import SendReply, SendTextToChat, SubmitForm, UIAction, head
 from selective_autonomy.traces.schema import Session
 from selective_autonomy.traces.screen import steps
@@ -127,14 +126,14 @@ def regression_score(seed: int, train: Sequence[Session], test: Sequence[Session
         TraceError: there are no steps to score, or a session does not replay on the desk of this seed.
     """
     desk = EmbeddedDesk(seed)
-    policy = RegressionPolicy.fit(train, desk.schema)
+    regression = RegressionHeads.fit(train, desk.schema)
     tool, top3, true = [], [], []
     for session in test:
         logged = list(steps(session))
-        proposals = iter(policy.propose_heads([step.before for step in logged]))
+        ranked = iter(regression.rank_steps(session))
         case = desk.new_case(session.labels["case"])
         for step in logged:
-            heads = [alternative.head for alternative in islice(next(proposals), 3)]
+            heads = next(ranked).names[:3]
             tool.append(heads[0] == head(step.action))
             top3.append(head(step.action) in heads)
             true.append(heads[0] in {head(move.action) for move in moves(case)})

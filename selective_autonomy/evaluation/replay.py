@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from selective_autonomy.errors import ContractError
+from selective_autonomy.errors import ContractError, NoProposal
 from selective_autonomy.frozen import Frozen
 from selective_autonomy.policy.protocol import Policy, Proposal
 from selective_autonomy.traces.schema import CorrectReason, Session, Verdict
@@ -65,3 +65,21 @@ def replay(
         if on_session is not None:
             on_session()
     return replayed
+
+
+def replay_each(policy: Policy, sessions: Sequence[Session]) -> tuple[list[ReplayedStep], list[Step]]:
+    """Replay step by step a policy that may have no proposal: the steps it answered, and those it did not.
+
+    Both are needed for an honest figure: `evaluate_policy` counts the unanswered ones as wrong.
+    """
+    answered: list[ReplayedStep] = []
+    unanswered: list[Step] = []
+    for session in sessions:
+        for step in steps(session):
+            try:
+                (proposal,) = policy.propose([step.before])
+            except NoProposal:
+                unanswered.append(step)
+            else:
+                answered.append(ReplayedStep(step, proposal))
+    return answered, unanswered

@@ -10,7 +10,7 @@ from desk_world import world
 
 from selective_autonomy.errors import ModelError
 from selective_autonomy.policy.baselines.ngram import HeadNgram, Situation, situation_of
-from selective_autonomy.policy.baselines.ngram_policy import NgramPolicy
+from selective_autonomy.policy.baselines.policies import Baseline
 from selective_autonomy.process.actions import CloseChat
 from selective_autonomy.process.legality import check_action
 from selective_autonomy.traces.schema import CopilotFeedback, ProposalShown
@@ -94,7 +94,7 @@ def test_replaying_equals_proposing_before_every_step() -> None:
 def test_the_policy_of_counts_survives_saving(tmp_path: Path) -> None:
     w = world()
     w.policy.save(tmp_path)
-    assert NgramPolicy.load(tmp_path).propose(w.fit.befores[:40]) == w.fit.proposals[:40]
+    assert Baseline.load(tmp_path).propose(w.fit.befores[:40]) == w.fit.proposals[:40]
     (tmp_path / "values.json").write_text(json.dumps([1]))
     with pytest.raises(ModelError, match="values"):
-        NgramPolicy.load(tmp_path)
+        Baseline.load(tmp_path)

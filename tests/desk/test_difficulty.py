@@ -9,7 +9,7 @@ import pytest
 from selective_autonomy.desk.embedded import EmbeddedDesk
 from selective_autonomy.desk.statistics import desk_statistics, operator_agreement, regression_score
 from selective_autonomy.errors import ModelError, TraceError
-from selective_autonomy.policy.baselines.regression import RegressionPolicy
+from selective_autonomy.policy.baselines.regression import RegressionHeads
 from selective_autonomy.process.legality import legal_heads
 from selective_autonomy.traces.schema import Session
 from selective_autonomy.traces.screen import derive_screen, steps
@@ -48,19 +48,19 @@ def test_the_regression_names_only_legal_heads_and_its_probabilities_sum_to_one(
     desk: EmbeddedDesk, sessions: list[Session]
 ) -> None:
     schema = desk.schema
-    policy = RegressionPolicy.fit(sessions[:20], schema)
+    regression = RegressionHeads.fit(sessions[:20], schema)
     befores = [step.before for step in steps(sessions[30])]
-    for before, alternatives in zip(befores, policy.propose_heads(befores, top=200), strict=True):
-        assert {a.head for a in alternatives} == set(legal_heads(schema, derive_screen(before)))
-        assert sum(a.p for a in alternatives) == pytest.approx(1.0)
-    assert policy.propose_heads([]) == []
+    for before, ranked in zip(befores, regression.rank_next(befores), strict=True):
+        assert set(ranked.names) == set(legal_heads(schema, derive_screen(before)))
+        assert ranked.p_A.sum() == pytest.approx(1.0)
+    assert regression.rank_next([]) == []
 
 
 def test_nothing_to_measure_or_to_learn_from_is_an_error(desk: EmbeddedDesk) -> None:
     with pytest.raises(TraceError, match="no sessions"):
         desk_statistics([])
     with pytest.raises(ModelError, match="at least two"):
-        RegressionPolicy.fit([], desk.schema)
+        RegressionHeads.fit([], desk.schema)
 
 
 def test_the_frozen_desk_writes_the_logs_it_always_wrote(sessions: list[Session]) -> None:

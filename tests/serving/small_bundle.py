@@ -17,8 +17,8 @@ from selective_autonomy.desk.feedback import DeskFeedback
 from selective_autonomy.desk.process import load_desk_process
 from selective_autonomy.desk.simulate import simulate_sessions
 from selective_autonomy.evaluation.replay import replay
-from selective_autonomy.params import CriticParams
-from selective_autonomy.policy.baselines.ngram_policy import NgramPolicy
+from selective_autonomy.params import CriticParams, NgramParams
+from selective_autonomy.policy.baselines.policies import Baseline
 from selective_autonomy.traces.schema import Session
 from selective_autonomy.traces.screen import steps
 
@@ -37,7 +37,7 @@ def make_bundle(folder: Path) -> Made:
     schema = load_desk_process()
     sessions = simulate_sessions(SEED, 110)
     train, fit, rest = sessions[:60], sessions[60:100], sessions[100:]
-    policy = NgramPolicy.fit(train, schema)
+    policy = Baseline.fit(train, schema, NgramParams())
     policy.save(folder / "policy")
     replayed = replay(policy, fit)
     feedback = DeskFeedback(SEED)

@@ -17,6 +17,7 @@ from selective_autonomy.process.actions import head as head_of
 from selective_autonomy.traces.schema import CustomerMessage, OperatorAction, ScreenUpdate, Session
 
 Trigger = Literal["start", "customer", "screen", "operator"]
+ALL_CONTEXTS = 5  # as many as `_contexts` gives
 _VERSION = 1
 _REMEMBERED = 10_000  # distributions; some 1.5 kB each
 
@@ -85,14 +86,17 @@ class HeadNgram:
             raise ModelError("no operator action to count; give train sessions that have steps")
         return cls({context: dict(seen) for context, seen in counts.items()})
 
-    def distribution(self, situation: Situation) -> NDArray[np.float64]:
-        """`p_H` over `self.heads`, summing to 1. Do not change it: situations repeat, so it is remembered."""
-        contexts = _contexts(situation)
-        known = self._known.get(contexts[-1])
+    def distribution(self, situation: Situation, *, contexts: int = ALL_CONTEXTS) -> NDArray[np.float64]:
+        """`p_H` over `self.heads`, summing to 1. Do not change it: situations repeat, so it is remembered.
+
+        `contexts`: how many of the contexts, the most general ones first, are looked at; at least 1.
+        """
+        keys = _contexts(situation)[:contexts]
+        known = self._known.get(keys[-1])
         if known is not None:
             return known
         p_H = np.full(len(self.heads), 1 / len(self.heads))
-        for context in contexts:
+        for context in keys:
             seen = self.counts.get(context)
             if seen is not None:
                 weight_H = p_H * len(seen)
@@ -100,7 +104,7 @@ class HeadNgram:
                 p_H = weight_H / weight_H.sum()
         if len(self._known) >= _REMEMBERED:
             self._known.clear()
-        self._known[contexts[-1]] = p_H
+        self._known[keys[-1]] = p_H
         return p_H
 
     def index(self, head: str) -> int | None:

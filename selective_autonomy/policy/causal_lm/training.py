@@ -51,11 +51,15 @@ def train_causal_lm(
     on_step: OnStep | None = None,
     resume: bool = True,
     device: str = "cpu",
+    converted: Path | None = None,
 ) -> TrainingReport:
     """Train a policy on the train split and save it in `out`, ready for `CausalLMPolicy.load`.
 
     The same arguments give the same policy, also when a run was killed in between: it goes on from its last
     checkpoint in `out` unless `resume` is False. `policy.json` is written last; without it `out` is no policy.
+
+    Args:
+        converted: where the weights of a base that is a package are kept, see `resolve_base`; None: beside `out`.
 
     Raises:
         SplitError: no train session holds an operator action.
@@ -63,7 +67,9 @@ def train_causal_lm(
     """
     torch.manual_seed(params.seed)
     contract = Contract(schema)
-    model, tokenizer = make_base(params, contract, _texts(train, contract))
+    model, tokenizer = make_base(
+        params, contract, _texts(train, contract), converted=converted or out.parent / "base_models"
+    )
     prompter = Prompter(contract, Encoder(contract, tokenizer), context=params.context)
     examples, truncated = make_examples(train, prompter, context=params.context)
     if not examples:
