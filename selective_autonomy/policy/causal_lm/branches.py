@@ -28,7 +28,7 @@ class RoomyLayer(DynamicLayer):  # type: ignore[misc]
 
     @classmethod
     def branching(cls, prefixes: Sequence[RoomyLayer], cuts: Sequence[int]) -> RoomyLayer:
-        """One layer whose row i is a copy of the first `cuts[i]` positions of `prefixes[i]`; rows end at the longest."""
+        """One layer: row i is a copy of the first `cuts[i]` positions of `prefixes[i]`; rows end at the longest."""
         layer = cls()
         layer._allocate(prefixes[0].keys, prefixes[0].values, len(prefixes), max(cuts) + _ROOM)
         for row, (prefix, cut) in enumerate(zip(prefixes, cuts, strict=True)):

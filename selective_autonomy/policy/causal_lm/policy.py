@@ -170,9 +170,7 @@ class CausalLMPolicy:
     def _rank(self, names: tuple[str, ...], logits_V: NDArray[np.float64]) -> RankedHeads:
         return RankedHeads.of(names, logits_V[[self._encoder.marker_id(Marker(name)) for name in names]])
 
-    def _open(
-        self, session: Session, heads: RankedHeads, layers: Layers, cut: int
-    ) -> tuple[RankedHeads, Opening]:
+    def _open(self, session: Session, heads: RankedHeads, layers: Layers, cut: int) -> tuple[RankedHeads, Opening]:
         best = heads.names[0]
         walk = Walk(self._encoder, self._spaces, best, session.events)
         return heads, Opening(layers, cut, self._encoder.marker_id(Marker(best)), walk)
