@@ -122,7 +122,7 @@ class NgramPolicy:
         return arguments
 
     def _usual(self, head: str, spec: FieldSpec) -> list[tuple[Scalar, int]]:
-        return [(v, n) for v, n in self._values.get(f"{head} {spec.id}", []) if spec.validator.is_valid(v)]
+        return [(v, n) for v, n in self._values.get(f"{head} {spec.id}", []) if spec.admits(v)]
 
     def _other_values(self, head: str, spec: FieldSpec, session: Session) -> Iterator[Scalar]:
         yield from (value for value, _ in self._usual(head, spec))
