@@ -62,7 +62,7 @@ def train_causal_lm(
     """
     torch.manual_seed(params.seed)
     contract = Contract(schema)
-    model, tokenizer = make_base(params, contract, _texts(train, contract))
+    model, tokenizer = make_base(params, contract, written_texts(train, contract))
     prompter = Prompter(contract, Encoder(contract, tokenizer), context=params.context)
     examples, truncated = make_examples(train, prompter, context=params.context)
     if not examples:
@@ -138,7 +138,7 @@ def _denormals_flushed() -> Iterator[None]:
         torch.set_flush_denormal(before)
 
 
-def _texts(train: Sequence[Session], contract: Contract) -> list[str]:
+def written_texts(train: Sequence[Session], contract: Contract) -> list[str]:
     """Every text piece of the train sessions, as it will be tokenised."""
     return [
         str(piece)
