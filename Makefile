@@ -11,7 +11,7 @@ export OMP_WAIT_POLICY := PASSIVE
 # The corpora: give STAR=<folder> / ABCD=<folder>, or they are fetched from their public homes.
 export STAR ABCD
 
-.PHONY: help setup demo star abcd up test check format schemas readme clean
+.PHONY: help setup demo star abcd bench-policy up test check format schemas readme clean
 .DEFAULT_GOAL := help
 
 help: ## what there is to run
@@ -40,6 +40,9 @@ star: setup ## the same loop on real operators' traces (STAR=<folder>, or fetche
 
 abcd: setup ## the same loop on the second corpus (ABCD=<folder>, or fetched)
 	@$(RUN) corpus abcd
+
+bench-policy: setup ## speed of training and of a decision, as ratios of one run (STAR=<folder>, or fetched)
+	@$(RUN) bench policy
 
 up: setup ## Dagster UI, MLflow UI and the service, for looking around; Ctrl-C stops them
 	@$(RUN) up

@@ -13,15 +13,68 @@ from numpy.typing import NDArray
 from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer
 
-KeyValues = list[tuple[torch.Tensor, torch.Tensor]]  # per layer (1, heads, T, width)
+_ROOM = 256  # positions that a buffer gets beyond what it needs: a session's next few steps
+
+
+class RoomyLayer(DynamicLayer):  # type: ignore[misc]
+    """A cache layer with room to grow in place: appending a token copies that token, not the whole prefix.
+
+    On a prompt of 1,000 tokens, copying is as dear as the forward pass of a new event through a small model.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._filled = 0
+
+    @classmethod
+    def branching(cls, prefixes: Sequence[RoomyLayer], cuts: Sequence[int]) -> RoomyLayer:
+        """One layer: row i is a copy of the first `cuts[i]` positions of `prefixes[i]`; rows end at the longest."""
+        layer = cls()
+        layer._allocate(prefixes[0].keys, prefixes[0].values, len(prefixes), max(cuts) + _ROOM)
+        for row, (prefix, cut) in enumerate(zip(prefixes, cuts, strict=True)):
+            layer.keys[row, :, :cut], layer.values[row, :, :cut] = prefix.keys[0, :, :cut], prefix.values[0, :, :cut]
+        layer._filled = max(cuts)
+        return layer
+
+    def update(self, key_states: torch.Tensor, value_states: torch.Tensor, *_: Any, **__: Any) -> Any:
+        start, end = self._filled, self._filled + key_states.shape[-2]
+        if not self.is_initialized:
+            self._allocate(key_states, value_states, len(key_states), end + _ROOM)
+        elif end > self.keys.shape[-2]:
+            keys, values = self.keys, self.values
+            self._allocate(keys, values, len(keys), end + end // 2)
+            self.keys[:, :, :start], self.values[:, :, :start] = keys[:, :, :start], values[:, :, :start]
+        self.keys[:, :, start:end], self.values[:, :, start:end] = key_states, value_states
+        self._filled = end
+        return self.keys[:, :, :end], self.values[:, :, :end]
+
+    def get_seq_length(self) -> int:
+        return self._filled
+
+    def rewind(self, length: int) -> None:
+        """Forget all positions from `length` on; they are overwritten by what comes next."""
+        self._filled = min(self._filled, length)
+
+    def _allocate(self, keys: torch.Tensor, values: torch.Tensor, rows: int, positions: int) -> None:
+        self.keys = keys.new_zeros((rows, keys.shape[1], positions, keys.shape[3]))
+        self.values = values.new_zeros((rows, values.shape[1], positions, values.shape[3]))
+        self.dtype, self.device, self.is_initialized = keys.dtype, keys.device, True
+
+
+Layers = list[RoomyLayer]  # of one model; batch size 1 for a prefix
 
 
 @dataclass(frozen=True, slots=True)
 class CachedPrefix:
-    """The keys and values of a token prefix; `ids` (T,), as many as the tensors have positions."""
+    """What a model has read: `ids` (T,), as many as the layers have positions.
+
+    The first `log` of them are a session's log; what follows is the step that was proposed after it, and holds for
+    as long as the log goes on in the same way.
+    """
 
     ids: NDArray[np.int32]
-    keys_values: KeyValues
+    log: int
+    layers: Layers
 
 
 class PrefixCache:
@@ -39,79 +92,78 @@ class PrefixCache:
         return len(self._entries)
 
     def take(self, ids_T: NDArray[np.int32]) -> CachedPrefix | None:
-        """Remove and return the longest stored prefix of `ids_T`, or None. The caller puts back what it grows into."""
+        """Remove the longest stored log that begins `ids_T`, or None; cut to what it shares with `ids_T`.
+
+        The caller puts back what it grows into, and owns the layers until then.
+        """
         best: bytes | None = None
         for key, entry in self._entries.items():
-            n = len(entry.ids)
-            longer = best is None or n > len(self._entries[best].ids)
-            if n <= len(ids_T) and longer and np.array_equal(entry.ids, ids_T[:n]):
+            longer = best is None or entry.log > self._entries[best].log
+            if entry.log <= len(ids_T) and longer and np.array_equal(entry.ids[: entry.log], ids_T[: entry.log]):
                 best = key
-        return self._entries.pop(best) if best is not None else None
+        if best is None:
+            return None
+        found = self._entries.pop(best)
+        n = min(len(found.ids), len(ids_T))
+        differs = np.flatnonzero(found.ids[:n] != ids_T[:n])
+        shared = int(differs[0]) if len(differs) else n
+        for layer in found.layers:
+            layer.rewind(shared)
+        return CachedPrefix(ids_T[:shared], found.log, found.layers)
 
     def put(self, entry: CachedPrefix) -> None:
         """Store a prefix; the least recently used one goes when there are too many."""
         if self._size == 0:
             return
-        self._entries[entry.ids.tobytes()] = entry
-        self._entries.move_to_end(entry.ids.tobytes())
+        key = entry.ids[: entry.log].tobytes()
+        self._entries[key] = entry
+        self._entries.move_to_end(key)
         while len(self._entries) > self._size:
             self._entries.popitem(last=False)
 
 
-class _RoomyLayer(DynamicLayer):  # type: ignore[misc]
-    """A cache layer with room to grow in place: appending a token copies that token, not the whole prefix."""
-
-    def __init__(self, prefixes: Sequence[tuple[torch.Tensor, torch.Tensor]], cuts: Sequence[int], room: int) -> None:
-        super().__init__()
-        first = prefixes[0][0]
-        self._filled = max(cuts)
-        shape = (len(prefixes), first.shape[1], self._filled + room, first.shape[3])
-        self.keys, self.values = first.new_zeros(shape), first.new_zeros((*shape[:3], prefixes[0][1].shape[3]))
-        for row, ((keys, values), cut) in enumerate(zip(prefixes, cuts, strict=True)):
-            self.keys[row, :, :cut], self.values[row, :, :cut] = keys[0, :, :cut], values[0, :, :cut]
-        self.dtype, self.device, self.is_initialized = first.dtype, first.device, True
-
-    def update(self, key_states: torch.Tensor, value_states: torch.Tensor, *_: Any, **__: Any) -> Any:
-        end = self._filled + key_states.shape[-2]
-        self.keys[:, :, self._filled : end], self.values[:, :, self._filled : end] = key_states, value_states
-        self._filled = end
-        return self.keys[:, :, :end], self.values[:, :, :end]
-
-    def get_seq_length(self) -> int:
-        return self._filled
-
-
 class Branches:
-    """A batch of continuations, each from its own cut of its own prefix; one new token each at a time."""
+    """A batch of continuations, each from its own cut of its own prefix, some new tokens each at a time.
 
-    def __init__(self, model: Any, prefixes: Sequence[KeyValues], cuts: Sequence[int], room: int) -> None:
-        self._model = model
+    One branch alone is written into its prefix's own layers, where a session's next step finds it; several are written
+    into a copy.
+    """
+
+    def __init__(self, model: Any, prefixes: Sequence[Layers], cuts: Sequence[int]) -> None:
+        self._model, self._device = model, prefixes[0][0].device
         self._cache = DynamicCache()
-        self._cache.layers = [
-            _RoomyLayer([prefix[i] for prefix in prefixes], cuts, room) for i in range(len(prefixes[0]))
-        ]
-        device = prefixes[0][0][0].device
-        self._next_B = torch.tensor(cuts, device=device)
-        seen = torch.arange(max(cuts) + room, device=device)[None] < self._next_B[:, None]
-        seen[:, max(cuts) :] = True
-        self._seen_BT, self._length = seen.long(), max(cuts)
+        self._alone = len(prefixes) == 1
+        if self._alone:
+            self._cache.layers = prefixes[0]
+            for layer in prefixes[0]:
+                layer.rewind(cuts[0])
+        else:
+            self._cache.layers = [RoomyLayer.branching(rows, cuts) for rows in zip(*prefixes, strict=True)]
+        self._next_B = torch.tensor(cuts, device=self._device)
+        self._seen_BT = torch.arange(max(cuts), device=self._device)[None] < self._next_B[:, None]
 
-    def step(self, tokens: Sequence[int]) -> NDArray[np.float64]:
-        """Append one token to every branch; the logits (B, V) of what follows it."""
-        self._length += 1
+    def step(self, tokens: Sequence[Sequence[int]]) -> NDArray[np.float64]:
+        """Append each branch's tokens, at least one; the logits (B, V) of what follows its last one."""
+        width = max(map(len, tokens))
+        # Padded on the left, so that every branch's last token stands in the last column; nobody sees the padding.
+        padded = torch.tensor([[*[0] * (width - len(row)), *row] for row in tokens], device=self._device)
+        if self._alone:  # no mask: attention stays on its fast path
+            where = {}
+        else:
+            new_B = torch.tensor([len(row) for row in tokens], device=self._device)
+            from_end = torch.arange(width, 0, -1, device=self._device)
+            self._next_B = self._next_B + new_B
+            self._seen_BT = torch.cat([self._seen_BT, from_end[None] <= new_B[:, None]], dim=1)
+            positions = (self._next_B[:, None] - from_end[None]).clamp(min=0)
+            where = {"attention_mask": self._seen_BT.long(), "position_ids": positions}
         logits = self._model(
-            input_ids=torch.tensor(tokens, device=self._next_B.device)[:, None],
-            attention_mask=self._seen_BT[:, : self._length],
-            position_ids=self._next_B[:, None],
-            past_key_values=self._cache,
-            use_cache=True,
+            input_ids=padded, past_key_values=self._cache, use_cache=True, logits_to_keep=1, **where
         ).logits[:, -1]
-        self._next_B = self._next_B + 1
         logits_BV: NDArray[np.float64] = logits.double().cpu().numpy()
         return logits_BV
 
     def keep(self, rows: Sequence[int]) -> None:
         """Go on with these branches only."""
-        index = torch.tensor(rows, device=self._next_B.device)
+        index = torch.tensor(rows, device=self._device)
         self._cache.batch_select_indices(index)
         self._next_B, self._seen_BT = self._next_B[index], self._seen_BT[index]

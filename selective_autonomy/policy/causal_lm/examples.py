@@ -74,7 +74,7 @@ def plan_epoch(lengths: Sequence[int], *, batch_tokens: int, seed: int, epoch: i
     return [batches[i] for i in rng.permutation(len(batches))]
 
 
-def make_batch(examples: Sequence[Example], *, pad_id: int, device: str) -> Batch:
+def make_batch(examples: Sequence[Example], *, pad_id: int, device: torch.device | str) -> Batch:
     """The tensors of one step; the last token of an example is a target only, never read."""
     width = max(len(example.ids) for example in examples) - 1
     ids_BT = torch.full((len(examples), width), pad_id)

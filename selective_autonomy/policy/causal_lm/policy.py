@@ -18,7 +18,7 @@ from selective_autonomy.contract.pieces import Marker
 from selective_autonomy.errors import IllegalAction, ModelError
 from selective_autonomy.policy.card import read_card
 from selective_autonomy.policy.causal_lm.base import load_model, logits_only_at
-from selective_autonomy.policy.causal_lm.branches import CachedPrefix, KeyValues, PrefixCache
+from selective_autonomy.policy.causal_lm.branches import CachedPrefix, Layers, PrefixCache, RoomyLayer
 from selective_autonomy.policy.causal_lm.decoding import Opening, fill_arguments
 from selective_autonomy.policy.causal_lm.prompts import Prompter
 from selective_autonomy.policy.causal_lm.spaces import Spaces
@@ -66,7 +66,6 @@ class CausalLMPolicy:
         self._encoder = Encoder(self.contract, tokenizer)
         self._prompter = Prompter(self.contract, self._encoder, context=context)
         self._spaces = Spaces(self._encoder, usual or {}, habits or {})
-        self._room = context - self._prompter.budget
         self._cache = PrefixCache(cache_sessions)
         self._lock = threading.Lock()
 
@@ -99,11 +98,14 @@ class CausalLMPolicy:
         heads = [self._legal(session) for session in sessions]
         with self._lock, torch.inference_mode():
             prompted = [self._prompt(session) for session in sessions]
-            openings = [
-                self._open(session, self._rank(legal, logits), keys_values, cut)
-                for session, legal, (logits, keys_values, cut) in zip(sessions, heads, prompted, strict=True)
+            opened = [
+                self._open(session, self._rank(legal, logits), prefix.layers, len(prefix.ids))
+                for session, legal, (logits, prefix) in zip(sessions, heads, prompted, strict=True)
             ]
-            return self._finish(openings, sessions)
+            proposals = self._finish(opened, sessions)
+            for (_, prefix), (_, opening) in zip(prompted, opened, strict=True):
+                self._keep(prefix, opening.read if len(sessions) == 1 else [])
+            return proposals
 
     def replay(self, session: Session) -> list[Proposal]:
         """One proposal before each operator action of a log: one pass over it, then the arguments of all steps at once.
@@ -117,10 +119,10 @@ class CausalLMPolicy:
                 if not window.prompts:
                     continue
                 cuts = [prompt.start + 1 for prompt in window.prompts]
-                logits, keys_values = self._forward(np.array(window.ids[: cuts[-1]], dtype=np.int32), None, cuts)
+                logits, layers = self._forward(np.array(window.ids[: cuts[-1]], dtype=np.int32), None, cuts)
                 befores = [session.before(prompt.position) for prompt in window.prompts]
                 openings = [
-                    self._open(before, self._rank(self._legal(before), row), keys_values, cut)
+                    self._open(before, self._rank(self._legal(before), row), layers, cut)
                     for before, row, cut in zip(befores, logits, cuts, strict=True)
                 ]
                 proposals += self._finish(openings, befores)
@@ -138,42 +140,43 @@ class CausalLMPolicy:
             )
         return names
 
-    def _prompt(self, session: Session) -> tuple[NDArray[np.float64], KeyValues, int]:
-        """Logits (V,) at the operator marker of the next step, the keys and values up to it, their number."""
+    def _prompt(self, session: Session) -> tuple[NDArray[np.float64], CachedPrefix]:
+        """Logits (V,) at the operator marker of the next step, and what was read: the log and the marker."""
         log_ids = self._prompter.encode(session).windows[-1].ids
         ids_T = np.array([*log_ids, self._prompter.operator_id], dtype=np.int32)
-        prefix = self._cache.take(ids_T[:-1])
-        logits, keys_values = self._forward(ids_T, prefix, [len(ids_T)])
-        # The marker is not kept: the next event may be a customer message in its place.
-        self._cache.put(CachedPrefix(ids_T[:-1], [(k[:, :, :-1], v[:, :, :-1]) for k, v in keys_values]))
-        return logits[0], keys_values, len(ids_T)
+        logits, layers = self._forward(ids_T, self._cache.take(ids_T[:-1]), [len(ids_T)])
+        return logits[0], CachedPrefix(ids_T, len(log_ids), layers)
+
+    def _keep(self, prefix: CachedPrefix, read: Sequence[int]) -> None:
+        """Cache what was read. The marker and the proposed action count only if the log goes on with them."""
+        self._cache.put(CachedPrefix(np.append(prefix.ids, np.int32(read)), prefix.log, prefix.layers))
 
     def _forward(
         self, ids_T: NDArray[np.int32], prefix: CachedPrefix | None, cuts: Sequence[int]
-    ) -> tuple[NDArray[np.float64], KeyValues]:
+    ) -> tuple[NDArray[np.float64], Layers]:
         """Logits (len(cuts), V) after each `ids_T[:cut]`, and the keys and values of `ids_T`."""
         cache, done = DynamicCache(), 0
-        if prefix is not None:
-            cache, done = DynamicCache(prefix.keys_values), len(prefix.ids)
+        if prefix is None:
+            cache.layers = [RoomyLayer() for _ in range(self._model.config.num_hidden_layers)]
+        else:
+            cache.layers, done = prefix.layers, len(prefix.ids)
         rows = torch.zeros((1, len(ids_T) - done), dtype=torch.bool, device=self._model.device)
         rows[0, [cut - 1 - done for cut in cuts]] = True
         ids = torch.from_numpy(ids_T[done:].astype(np.int64))[None].to(self._model.device)
         with logits_only_at(self._model, rows):
             out = self._model(input_ids=ids, past_key_values=cache, use_cache=True)
-        return out.logits.double().cpu().numpy(), [(layer.keys, layer.values) for layer in cache.layers]
+        return out.logits.double().cpu().numpy(), cache.layers
 
     def _rank(self, names: tuple[str, ...], logits_V: NDArray[np.float64]) -> RankedHeads:
         return RankedHeads.of(names, logits_V[[self._encoder.marker_id(Marker(name)) for name in names]])
 
-    def _open(
-        self, session: Session, heads: RankedHeads, keys_values: KeyValues, cut: int
-    ) -> tuple[RankedHeads, Opening]:
+    def _open(self, session: Session, heads: RankedHeads, layers: Layers, cut: int) -> tuple[RankedHeads, Opening]:
         best = heads.names[0]
         walk = Walk(self._encoder, self._spaces, best, session.events)
-        return heads, Opening(keys_values, cut, self._encoder.marker_id(Marker(best)), walk)
+        return heads, Opening(layers, cut, self._encoder.marker_id(Marker(best)), walk)
 
     def _finish(self, opened: Sequence[tuple[RankedHeads, Opening]], befores: Sequence[Session]) -> list[Proposal]:
-        fill_arguments(self._model, [opening for _, opening in opened], room=self._room)
+        fill_arguments(self._model, [opening for _, opening in opened])
         return [
             heads.proposal(
                 opening.walk.action(),

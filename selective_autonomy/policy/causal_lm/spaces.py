@@ -47,7 +47,7 @@ class FreeText:
         if self.spec is None:
             return text
         value = read_value(text, self.spec)
-        return value if self.spec.validator.is_valid(value) else text
+        return value if self.spec.admits(value) else text
 
 
 Space = FreeText | Trie

@@ -6,7 +6,6 @@ import hashlib
 import json
 import math
 import sys
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,20 +15,14 @@ import torch
 
 from selective_autonomy.contract.contract import Contract
 from selective_autonomy.contract.pieces import Text
-from selective_autonomy.errors import ModelError, SplitError
+from selective_autonomy.errors import SplitError
 from selective_autonomy.params import CausalLMParams
 from selective_autonomy.policy.card import CARD, write_card
-from selective_autonomy.policy.causal_lm.base import SCRATCH, logits_only_at, make_base, save_model
-from selective_autonomy.policy.causal_lm.checkpoint import (
-    Checkpoint,
-    load_checkpoint,
-    restore_weights,
-    save_checkpoint,
-    trained_weights,
-)
-from selective_autonomy.policy.causal_lm.examples import Batch, make_batch, make_examples, plan_epoch
-from selective_autonomy.policy.causal_lm.optimisers import Optimisers
+from selective_autonomy.policy.causal_lm.base import make_base, save_model
+from selective_autonomy.policy.causal_lm.examples import make_examples, plan_epoch
 from selective_autonomy.policy.causal_lm.prompts import Prompter
+from selective_autonomy.policy.causal_lm.run import TrainingRun
+from selective_autonomy.policy.causal_lm.team import Alone, Team
 from selective_autonomy.policy.causal_lm.tokenizer import Encoder
 from selective_autonomy.policy.training import OnStep, TrainingProgress, TrainingReport
 from selective_autonomy.policy.values.field_values import usual_values
@@ -37,7 +30,6 @@ from selective_autonomy.policy.values.habits import copy_habits
 from selective_autonomy.process.schema import ProcessSchema, canonical_json, save_process
 from selective_autonomy.traces.schema import Session
 
-_CLIP_NORM = 1.0
 _CHECKPOINT_STEPS = 100  # a minute or two of work on two cores; writing 70 MB takes a fraction of a second
 _LAST_RATE = 0.05  # share of the learning rate at the end of the cosine
 
@@ -52,6 +44,7 @@ def train_causal_lm(
     resume: bool = True,
     device: str = "cpu",
     converted: Path | None = None,
+    team: Team | None = None,
 ) -> TrainingReport:
     """Train a policy on the train split and save it in `out`, ready for `CausalLMPolicy.load`.
 
@@ -60,15 +53,19 @@ def train_causal_lm(
 
     Args:
         converted: where the weights of a base that is a package are kept, see `resolve_base`; None: beside `out`.
+        team: the processes that train together, each calling this with the same arguments but its own device; None:
+            this one alone. `params.batch_tokens` is the batch of the whole team, so its size changes no result but
+            rounding. Rank 0 writes; all have to see `out`.
 
     Raises:
-        SplitError: no train session holds an operator action.
-        ModelError: the base cannot be used; the loss is not finite (the last good checkpoint stays in `out`).
+        SplitError: no train session holds an operator action that the process knows.
+        ModelError: the base cannot be used; the loss is not finite (the last good checkpoint stays in `out`); the
+            processes of the team disagree.
     """
     torch.manual_seed(params.seed)
     contract = Contract(schema)
     model, tokenizer = make_base(
-        params, contract, _texts(train, contract), converted=converted or out.parent / "base_models"
+        params, contract, written_texts(train, contract), converted=converted or out.parent / "base_models"
     )
     prompter = Prompter(contract, Encoder(contract, tokenizer), context=params.context)
     examples, truncated = make_examples(train, prompter, context=params.context)
@@ -84,15 +81,21 @@ def train_causal_lm(
         for batch in plan_epoch(lengths, batch_tokens=params.batch_tokens, seed=params.seed, epoch=epoch)
     ]
     out.mkdir(parents=True, exist_ok=True)
-    run = _Run(model.to(device), params, out / "checkpoint.pt", _run_digest(train, contract, params, tokenizer))
+    team = team or Alone()
+    digest = _run_digest(train, contract, params, tokenizer)
+    team.check_same("runs", digest)
+    model = model.to(device)
+    run = TrainingRun(
+        model, params, pad_id=tokenizer.pad_token_id, path=out / "checkpoint.pt", digest=digest, team=team
+    )
     if resume:
         run.resume()
     resumed_at = run.step
     model.train()
     with _denormals_flushed():
         for indices in plan[run.step :]:
-            batch = make_batch([examples[i] for i in indices], pad_id=tokenizer.pad_token_id, device=device)
-            loss = run.learn(batch, total=len(plan))
+            rate = learning_rate(run.step, len(plan), params)
+            loss = run.learn([examples[i] for i in indices], learning_rate=rate)
             if run.step % _CHECKPOINT_STEPS == 0:
                 run.save()
             if on_step is not None:
@@ -110,9 +113,12 @@ def train_causal_lm(
         losses=tuple(run.losses),
         resumed_at=resumed_at,
     )
+    run.check_team()
     learnt = {"usual_values": usual_values(train, schema), "copy_habits": copy_habits(train, schema)}
-    _save(model, tokenizer, contract, params, report, learnt, out)
-    run.path.unlink(missing_ok=True)
+    if team.rank == 0:
+        _save(model, tokenizer, contract, params, report, learnt, out)
+        run.path.unlink(missing_ok=True)
+    team.wait()  # nobody returns before the policy is there
     return report
 
 
@@ -123,70 +129,6 @@ def learning_rate(step: int, total: int, params: CausalLMParams) -> float:
         return params.learning_rate * (step + 1) / warm
     done = (step - warm) / max(1, total - warm)
     return params.learning_rate * (_LAST_RATE + (1 - _LAST_RATE) * (1 + math.cos(math.pi * done)) / 2)
-
-
-class _Run:
-    """A model in training and all that its next step depends on."""
-
-    def __init__(self, model: Any, params: CausalLMParams, path: Path, digest: str) -> None:
-        self.model, self.params, self.path, self.digest = model, params, path, digest
-        self.step, self.tokens, self.seconds = 0, 0, 0.0
-        self.losses: list[float] = []
-        self._saved_step: int | None = None
-        self._optimisers = Optimisers(
-            model,
-            learning_rate=params.learning_rate,
-            weight_decay=params.weight_decay,
-            from_scratch=params.base == SCRATCH,
-        )
-
-    def learn(self, batch: Batch, *, total: int) -> float:
-        """One optimiser step; its loss in nats a learned token."""
-        started = time.perf_counter()
-        device = batch.ids.device.type
-        with (
-            logits_only_at(self.model, batch.rows),
-            torch.autocast(device, dtype=torch.bfloat16, enabled=_bf16_is_native(device)),
-        ):
-            logits_NV = self.model(input_ids=batch.ids, use_cache=False).logits
-        loss = torch.nn.functional.cross_entropy(logits_NV.float(), batch.targets)
-        self._check(loss, "loss")
-        torch.autograd.backward(loss)
-        self._check(torch.nn.utils.clip_grad_norm_(self.model.parameters(), _CLIP_NORM), "gradient norm")
-        self._optimisers.step(learning_rate=learning_rate(self.step, total, self.params))
-        self.step += 1
-        self.tokens += batch.tokens
-        self.losses.append(loss.item())
-        self.seconds += time.perf_counter() - started
-        return self.losses[-1]
-
-    def save(self) -> None:
-        weights, state = trained_weights(self.model), self._optimisers.state()
-        rng = torch.get_rng_state()
-        save_checkpoint(
-            Checkpoint(self.digest, self.step, self.tokens, self.seconds, self.losses, weights, state, rng), self.path
-        )
-        self._saved_step = self.step
-
-    def resume(self) -> None:
-        """Go on from the checkpoint of this run, if there is one."""
-        found = load_checkpoint(self.path, run=self.digest)
-        if found is None:
-            return
-        restore_weights(self.model, found.weights, path=self.path)
-        self._optimisers.restore(found.optimisers)
-        torch.set_rng_state(found.rng)
-        self.step, self.tokens, self.seconds, self.losses = found.step, found.tokens, found.seconds, found.losses
-        self._saved_step = found.step
-
-    def _check(self, value: torch.Tensor, what: str) -> None:
-        if torch.isfinite(value):
-            return
-        kept = "no checkpoint yet" if self._saved_step is None else f"checkpoint of step {self._saved_step} kept"
-        raise ModelError(
-            f"the {what} is {float(value)} at optimiser step {self.step + 1}, expected a finite number; {kept} in "
-            f"{self.path.parent}; lower learning_rate, or look for a broken base model"
-        )
 
 
 @contextmanager
@@ -200,12 +142,7 @@ def _denormals_flushed() -> Iterator[None]:
         torch.set_flush_denormal(before)
 
 
-def _bf16_is_native(device: str) -> bool:
-    """On a CPU without bf16 instructions autocast is slower than float32; with them 1.4 to 2 x faster (measured)."""
-    return device == "cuda" or torch.cpu._is_avx512_bf16_supported()
-
-
-def _texts(train: Sequence[Session], contract: Contract) -> list[str]:
+def written_texts(train: Sequence[Session], contract: Contract) -> list[str]:
     """Every text piece of the train sessions, as it will be tokenised."""
     return [
         str(piece)

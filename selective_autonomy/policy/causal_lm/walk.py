@@ -90,6 +90,21 @@ class Walk:
             self._close(token)
         return token
 
+    def forced(self) -> list[int]:
+        """Take the tokens that come next without a choice, up to the next choice or the end; empty if there is one now.
+
+        They have probability 1 whatever the model says, so it need not be asked.
+        """
+        tokens: list[int] = []
+        while not self.done and (only := self._only_option()) is not None:
+            token, is_text = only
+            if is_text:
+                self._extend(token)
+            else:
+                self._close(token)
+            tokens.append(token)
+        return tokens
+
     def action(self) -> UIAction:
         """The finished action."""
         return build_action(self.head, {argument.name: argument.value for argument in self.arguments})
@@ -126,6 +141,19 @@ class Walk:
             added = encoder.chars - (encoder.opens_word if not self._ids else 0)
             allowed = allowed & (added <= space.most_chars - len(words))
         return np.flatnonzero(allowed)
+
+    def _only_option(self) -> tuple[int, bool] | None:
+        """The only token that may come next and whether it is text; None: there is a choice."""
+        if self._node is not None:
+            if len(self._node.children) > 1:
+                return None
+            text = list(self._node.children)
+        elif len(self._text_options()):
+            return None  # free text always has a choice
+        else:
+            text = []
+        options = [*((token, True) for token in text), *((token, False) for token in self._marker_options())]
+        return options[0] if len(options) == 1 else None
 
     def _marker_options(self) -> list[int]:
         """Markers that may come next: the following fields up to the first required one, or the end."""

@@ -134,4 +134,4 @@ def _spans(text: str) -> Iterator[str]:
 def _valid(spec: FieldSpec, values: Iterable[Scalar]) -> tuple[Scalar, ...]:
     """In order, each once; the type keeps 1 and True apart."""
     unique = {(type(value), value): value for value in values}
-    return tuple(value for value in unique.values() if spec.validator.is_valid(value))
+    return tuple(value for value in unique.values() if spec.admits(value))

@@ -61,7 +61,7 @@ def recall(places: Iterable[Place], spec: FieldSpec, events: Sequence[Event]) ->
     for place in places:
         for event in reversed(events):
             for value in _shown(spec, event) if place == "shown" else _said(spec, event):
-                if spec.validator.is_valid(value):
+                if spec.admits(value):
                     return value
     return None
 

@@ -1,0 +1,1 @@
+"""Measurements that one command makes again: `selective-autonomy bench …`."""

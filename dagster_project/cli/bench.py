@@ -1,0 +1,40 @@
+"""`selective-autonomy bench ...`: experiments that are measured again by one command each."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from dagster_project.cli.pipeline import Root
+
+app = typer.Typer(no_args_is_help=True, help="Measure again what docs/benchmarks holds.")
+
+
+@app.callback()
+def _main() -> None:
+    """Nothing happens without a command."""
+
+
+@app.command()
+def policy(
+    source: Annotated[Path | None, typer.Option(help="Folder of STAR; STAR in the environment.")] = None,
+    pretrained: Annotated[
+        Path | None, typer.Option(help="Folder of a Hugging Face model whose decisions are timed, too.")
+    ] = None,
+    small: Annotated[
+        bool, typer.Option("--small", help="A quick look on the embedded desk with a tiny model; writes no evidence.")
+    ] = False,
+    root: Root = Path(),
+) -> None:
+    """Packed training against one sequence a step, and a decision with the session's cache against without."""
+    from rich.console import Console
+
+    from dagster_project.bench.policy import policy_table, run_policy_bench
+
+    console = Console()
+    given = source or (Path(os.environ["STAR"]) if os.environ.get("STAR") else None)
+    results = run_policy_bench(root=root.resolve(), console=console, source=given, small=small, pretrained=pretrained)
+    console.print(policy_table(results))
