@@ -10,6 +10,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from selective_autonomy.errors import ProcessError
 from selective_autonomy.frozen import Frozen
+from selective_autonomy.process.actions import ActionType
 
 
 class SplitShares(Frozen):
@@ -65,7 +66,9 @@ class CausalLMParams(Frozen):
 
     `base`: "scratch", or any Hugging Face id or local path. The size fields (`hidden`, `layers`, `heads`,
     `vocabulary`) are used for "scratch" only. `context`: tokens. `batch_tokens`: tokens in one optimiser step.
-    `lora_rank` 0: full fine-tuning. `warmup`: share of the optimiser steps.
+    `lora_rank` 0: full fine-tuning. `warmup`: share of the optimiser steps. `action_weights`: how much a token of an
+    action type counts in the loss, 1 where none is given. `label_smoothing`: share of a step that is taken to be
+    noise, another operator's choice: it is spread evenly over the process's heads, and so over heads alone.
     """
 
     kind: Literal["causal_lm"] = "causal_lm"
@@ -81,6 +84,23 @@ class CausalLMParams(Frozen):
     warmup: float = Field(ge=0, lt=1)
     weight_decay: float = Field(ge=0)
     lora_rank: int = Field(ge=0)
+    action_weights: dict[ActionType, Annotated[float, Field(gt=0)]] = Field(default_factory=dict)
+    label_smoothing: float = Field(default=0.0, ge=0, lt=1)
+    seed: int
+
+
+class PreferenceParams(Frozen):
+    """How a trained policy is moved towards what operators did and away from what they rejected.
+
+    `loss`: DPO is "sigmoid", APO "apo_zero" or "apo_down" (TRL's names). `beta`: how dear it is to leave the policy
+    that training started from. `batch_pairs`: pairs in one optimiser step.
+    """
+
+    loss: Literal["sigmoid", "apo_zero", "apo_down"]
+    beta: float = Field(default=0.1, gt=0)
+    learning_rate: float = Field(gt=0)
+    epochs: int = Field(default=1, gt=0)
+    batch_pairs: int = Field(default=16, gt=0)
     seed: int
 
 

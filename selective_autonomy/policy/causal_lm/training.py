@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from selective_autonomy.contract.contract import Contract
-from selective_autonomy.contract.pieces import Text
+from selective_autonomy.contract.pieces import Marker, Text
 from selective_autonomy.errors import ModelError, SplitError
 from selective_autonomy.params import CausalLMParams
 from selective_autonomy.policy.card import CARD, write_card
@@ -28,6 +28,7 @@ from selective_autonomy.policy.causal_lm.checkpoint import (
     trained_weights,
 )
 from selective_autonomy.policy.causal_lm.examples import Batch, make_batch, make_examples, plan_epoch
+from selective_autonomy.policy.causal_lm.loss import StepLoss
 from selective_autonomy.policy.causal_lm.optimisers import Optimisers
 from selective_autonomy.policy.causal_lm.prompts import Prompter
 from selective_autonomy.policy.causal_lm.tokenizer import Encoder
@@ -36,6 +37,7 @@ from selective_autonomy.policy.values.field_values import usual_values
 from selective_autonomy.policy.values.habits import copy_habits
 from selective_autonomy.process.schema import ProcessSchema, canonical_json, save_process
 from selective_autonomy.traces.schema import Session
+from selective_autonomy.traces.screen import Choice
 
 _CLIP_NORM = 1.0
 _CHECKPOINT_STEPS = 100  # a minute or two of work on two cores; writing 70 MB takes a fraction of a second
@@ -48,6 +50,7 @@ def train_causal_lm(
     params: CausalLMParams,
     out: Path,
     *,
+    choice: Choice | None = None,
     on_step: OnStep | None = None,
     resume: bool = True,
     device: str = "cpu",
@@ -57,15 +60,25 @@ def train_causal_lm(
     The same arguments give the same policy, also when a run was killed in between: it goes on from its last
     checkpoint in `out` unless `resume` is False. `policy.json` is written last; without it `out` is no policy.
 
+    Args:
+        choice: which steps of which sessions are learned, e.g. only those where an operator corrected a proposal; the
+            others are context. None: all.
+
     Raises:
-        SplitError: no train session holds an operator action.
+        SplitError: no train session holds an operator action that is to be learned.
         ModelError: the base cannot be used; the loss is not finite (the last good checkpoint stays in `out`).
     """
     torch.manual_seed(params.seed)
     contract = Contract(schema)
     model, tokenizer = make_base(params, contract, _texts(train, contract))
-    prompter = Prompter(contract, Encoder(contract, tokenizer), context=params.context)
-    examples, truncated = make_examples(train, prompter, context=params.context)
+    encoder = Encoder(contract, tokenizer)
+    examples, truncated = make_examples(
+        train,
+        Prompter(contract, encoder, context=params.context),
+        context=params.context,
+        choice=choice,
+        action_weights=params.action_weights,
+    )
     if not examples:
         raise SplitError(
             f"got {len(train)} train sessions with no operator action to learn from; expected at least one; "
@@ -78,12 +91,19 @@ def train_causal_lm(
         for batch in plan_epoch(lengths, batch_tokens=params.batch_tokens, seed=params.seed, epoch=epoch)
     ]
     out.mkdir(parents=True, exist_ok=True)
-    run = _Run(model.to(device), params, out / "checkpoint.pt", _run_digest(train, contract, params, tokenizer))
+    head_ids = torch.tensor([encoder.marker_id(Marker(name)) for name in contract.heads], device=device)
+    run = _Run(
+        model.to(device),
+        params,
+        StepLoss(head_ids, smoothing=params.label_smoothing),
+        out / "checkpoint.pt",
+        _run_digest(train, contract, params, tokenizer, choice),
+    )
     if resume:
         run.resume()
     resumed_at = run.step
     model.train()
-    with _denormals_flushed():
+    with denormals_flushed():
         for indices in plan[run.step :]:
             batch = make_batch([examples[i] for i in indices], pad_id=tokenizer.pad_token_id, device=device)
             loss = run.learn(batch, total=len(plan))
@@ -104,7 +124,7 @@ def train_causal_lm(
         losses=tuple(run.losses),
         resumed_at=resumed_at,
     )
-    learnt = {"usual_values": usual_values(train, schema), "copy_habits": copy_habits(train, schema)}
+    learnt = {"usual_values": usual_values(train, schema, choice), "copy_habits": copy_habits(train, schema, choice)}
     _save(model, tokenizer, contract, params, report, learnt, out)
     run.path.unlink(missing_ok=True)
     return report
@@ -122,8 +142,8 @@ def learning_rate(step: int, total: int, params: CausalLMParams) -> float:
 class _Run:
     """A model in training and all that its next step depends on."""
 
-    def __init__(self, model: Any, params: CausalLMParams, path: Path, digest: str) -> None:
-        self.model, self.params, self.path, self.digest = model, params, path, digest
+    def __init__(self, model: Any, params: CausalLMParams, loss: StepLoss, path: Path, digest: str) -> None:
+        self.model, self.params, self.loss, self.path, self.digest = model, params, loss, path, digest
         self.step, self.tokens, self.seconds = 0, 0, 0.0
         self.losses: list[float] = []
         self._saved_step: int | None = None
@@ -143,7 +163,7 @@ class _Run:
             torch.autocast(device, dtype=torch.bfloat16, enabled=_bf16_is_native(device)),
         ):
             logits_NV = self.model(input_ids=batch.ids, use_cache=False).logits
-        loss = torch.nn.functional.cross_entropy(logits_NV.float(), batch.targets)
+        loss = self.loss(logits_NV.float(), batch.targets, batch.weights)
         self._check(loss, "loss")
         torch.autograd.backward(loss)
         self._check(torch.nn.utils.clip_grad_norm_(self.model.parameters(), _CLIP_NORM), "gradient norm")
@@ -184,7 +204,7 @@ class _Run:
 
 
 @contextmanager
-def _denormals_flushed() -> Iterator[None]:
+def denormals_flushed() -> Iterator[None]:
     """As the loss nears 0, denormals cost a factor of 20 to 35. The mode is the whole process's, so it is put back."""
     before = sys.float_info.min / 2 == 0.0
     torch.set_flush_denormal(True)
@@ -210,13 +230,17 @@ def _texts(train: Sequence[Session], contract: Contract) -> list[str]:
     ]
 
 
-def _run_digest(train: Sequence[Session], contract: Contract, params: CausalLMParams, tokenizer: Any) -> str:
-    """sha256 of all that determines a run: contract, parameters, vocabulary, and the log of every session."""
+def _run_digest(
+    train: Sequence[Session], contract: Contract, params: CausalLMParams, tokenizer: Any, choice: Choice | None
+) -> str:
+    """sha256 of all that determines a run: contract, parameters, vocabulary, chosen steps, and every session's log."""
     digest = hashlib.sha256(contract.fingerprint.encode())
     digest.update(canonical_json(params.model_dump(mode="json")).encode())
     digest.update(canonical_json(tokenizer.get_vocab()).encode())
     for session in train:
         digest.update(contract.prompt_text(session).encode())
+        if choice is not None and session.session_id in choice:
+            digest.update(canonical_json(sorted(choice[session.session_id])).encode())
     return digest.hexdigest()
 
 
