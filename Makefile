@@ -11,7 +11,7 @@ export OMP_WAIT_POLICY := PASSIVE
 # The corpora: give STAR=<folder> / ABCD=<folder>, or they are fetched from their public homes.
 export STAR ABCD
 
-.PHONY: help setup demo star abcd up test check format schemas readme clean
+.PHONY: help setup demo star abcd up bench-mix test check format schemas readme clean
 .DEFAULT_GOAL := help
 
 help: ## what there is to run
@@ -43,6 +43,9 @@ abcd: setup ## the same loop on the second corpus (ABCD=<folder>, or fetched)
 
 up: setup ## Dagster UI, MLflow UI and the service, for looking around; Ctrl-C stops them
 	@$(RUN) up
+
+bench-mix: setup ## corrections back into training, mixed with logs and as preferences, on STAR (about 25 minutes)
+	@$(RUN) bench mix
 
 test: check ## everything: checks, then all tests
 	@$(BIN)/pytest

@@ -175,11 +175,34 @@ class DriftParams(Frozen):
     number_threshold: float = Field(gt=0)
 
 
+class MixParams(Frozen):
+    """The mixing experiment (`selective_autonomy.evaluation.mix`).
+
+    `few`, `many`: shares of the train sessions of each stratum, from its beginning, that are logs; the rest is what
+    the early policy proposes on. `train_share`, `held_out_share`: evenly spaced shares of all train and of all
+    held-out sessions that take part.
+    """
+
+    train_share: float = Field(default=1.0, gt=0, le=1)
+    held_out_share: float = Field(default=1.0, gt=0, le=1)
+    few: float = Field(gt=0, lt=1)
+    many: float = Field(gt=0, lt=1)
+    policy: CausalLMParams
+    preferences: PreferenceParams
+
+    @model_validator(mode="after")
+    def _few_before_many(self) -> MixParams:
+        if self.few >= self.many:
+            raise ValueError(f"few is {self.few}, many is {self.many}, expected few < many")
+        return self
+
+
 class Params(Frozen):
     telemetry: Literal[False]
     processes: dict[str, ProcessParams]
     validation: ValidationParams
     drift: DriftParams
+    mix: dict[str, MixParams] = Field(default_factory=dict)
 
     def process(self, process_id: str) -> ProcessParams:
         """The parameters of one process.

@@ -18,6 +18,7 @@ GROUPS = {
     "traces": "dagster_project.cli.traces",
     "pipeline": "dagster_project.cli.pipeline",
     "release": "dagster_project.cli.release",
+    "bench": "dagster_project.cli.bench",
 }
 
 

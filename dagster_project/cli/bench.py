@@ -1,0 +1,43 @@
+"""`selective-autonomy bench ...`: experiments that are measured again by one command each."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from dagster_project.cli.pipeline import Root, State
+
+app = typer.Typer(no_args_is_help=True, help="Measure again what docs/benchmarks holds.")
+
+
+@app.callback()
+def _main() -> None:
+    """Nothing happens without a command."""
+
+
+@app.command()
+def mix(
+    source: Annotated[Path | None, typer.Option(help="Folder of STAR; STAR in the environment.")] = None,
+    setting: Annotated[str, typer.Option(help="full or third: what params.yaml has under mix.")] = "full",
+    small: Annotated[bool, typer.Option("--small", help="A quick look with a tiny model; writes no evidence.")] = False,
+    root: Root = Path(),
+    state: State = None,
+) -> None:
+    """Corrections back into training, mixed with logs and as preferences. A killed run goes on where it was."""
+    from rich.console import Console
+
+    from dagster_project.mix import SMALL, mix_table, run_mix
+
+    console = Console()
+    given = source or (Path(os.environ["STAR"]) if os.environ.get("STAR") else None)
+    results = run_mix(
+        root=root.resolve(),
+        state=(state or root / ".state").resolve(),
+        console=console,
+        source=given,
+        setting=SMALL if small else setting,
+    )
+    console.print(mix_table(results))
