@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import shutil
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,15 +9,22 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
+from dagster_project.conventions import code_version
 from dagster_project.corpus import fetch_corpus
-from dagster_project.evidence import commit, write_evidence
+from dagster_project.evidence import write_evidence
 from selective_autonomy.errors import ProcessError
-from selective_autonomy.params import MixParams, load_params
+from selective_autonomy.params import load_params
 
 if TYPE_CHECKING:
     from rich.table import Table
 
 PROCESS = "star"
+CODE = (
+    "selective_autonomy/policy",
+    "selective_autonomy/contract",
+    "selective_autonomy/process",
+    "selective_autonomy/traces",
+)
 SMALL = "small"  # the setting that is no evidence
 SEED = 0  # of the bootstrap
 
@@ -27,7 +32,7 @@ SEED = 0  # of the bootstrap
 def run_mix(*, root: Path, state: Path, console: Console, source: Path | None, setting: str) -> dict[str, Any]:
     """Train and measure every row; write docs/benchmarks/mix.json, unless the setting is "small".
 
-    Rows that are done under the same commit and parameters are not done again; their seconds are counted all the same.
+    Rows that are done by the same code and parameters are not done again; their seconds are counted all the same.
 
     Returns:
         The evidence file's results.
@@ -52,12 +57,12 @@ def run_mix(*, root: Path, state: Path, console: Console, source: Path | None, s
     split_of = assign_splits(traces.sessions, params.process(PROCESS).split)
     train, test = ([s for s in traces.sessions if split_of.get(s.session_id) == side] for side in ("train", "test"))
     sessions = part_sessions(train, test, mix)
-    out = _folder_for(mix, state / "bench" / "mix" / setting, root)
+    out = state / "bench" / "mix" / setting
 
     def say(what: str) -> None:
         console.print(f"  [dim]{time.monotonic() - started:5.0f} s[/] {what}")
 
-    figures = Mix(sessions, traces.schema, mix, out).run(say=say, seed=SEED)
+    figures = Mix(sessions, traces.schema, mix, out, code=code_version(CODE)).run(say=say, seed=SEED)
     results = {
         "split": "test",
         "sessions": {name: len(getattr(sessions, name)) for name in ("few", "many", "later", "held_out")},
@@ -88,14 +93,3 @@ def mix_table(results: Mapping[str, Any]) -> Table:
 
 def _percent(figure: Mapping[str, float]) -> str:
     return f"{100 * figure['value']:.1f} ({100 * figure['low']:.1f} … {100 * figure['high']:.1f})"
-
-
-def _folder_for(mix: MixParams, folder: Path, root: Path) -> Path:
-    """The folder of this very experiment: what another commit or other parameters left there is thrown away."""
-    made_by = {"commit": commit(root), "params": mix.model_dump(mode="json")}
-    note = folder / "made_by.json"
-    if folder.exists() and not (note.exists() and json.loads(note.read_text(encoding="utf-8")) == made_by):
-        shutil.rmtree(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    note.write_text(json.dumps(made_by), encoding="utf-8")
-    return folder

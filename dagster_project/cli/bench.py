@@ -21,7 +21,7 @@ def _main() -> None:
 @app.command()
 def mix(
     source: Annotated[Path | None, typer.Option(help="Folder of STAR; STAR in the environment.")] = None,
-    setting: Annotated[str, typer.Option(help="full or third: what params.yaml has under mix.")] = "full",
+    setting: Annotated[str, typer.Option(help="full or quarter: what params.yaml has under mix.")] = "full",
     small: Annotated[bool, typer.Option("--small", help="A quick look with a tiny model; writes no evidence.")] = False,
     root: Root = Path(),
     state: State = None,

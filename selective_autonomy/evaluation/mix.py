@@ -13,7 +13,7 @@ import math
 import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -38,6 +38,7 @@ from selective_autonomy.traces.schema import Session
 from selective_autonomy.traces.screen import steps
 
 LEVELS: tuple[Level, ...] = ("tool", "loose", "strict")
+CORRECTIONS = "corrections.json"
 EARLY, MANY = "few logs (the early policy)", "many logs"
 
 
@@ -132,10 +133,15 @@ def part_sessions(train: Sequence[Session], held_out: Sequence[Session], params:
 
 
 class Mix:
-    """Trains and measures the rows in a folder. A row that is done there is not done again; a killed one goes on."""
+    """Trains and measures the rows in a folder. A row that is done there is not done again; a killed one goes on.
 
-    def __init__(self, sessions: MixSessions, schema: ProcessSchema, params: MixParams, out: Path) -> None:
-        self._sessions, self._schema, self._params, self._out = sessions, schema, params, out
+    `code`: names the code that makes the rows; what other code or other parameters left in the folder is made anew.
+    """
+
+    def __init__(
+        self, sessions: MixSessions, schema: ProcessSchema, params: MixParams, out: Path, *, code: str = ""
+    ) -> None:
+        self._sessions, self._schema, self._params, self._out, self._code = sessions, schema, params, out, code
         self._held_out = [step for session in sessions.held_out for step in steps(session)]
         self._corrections: list[Correction] | None = None
 
@@ -156,7 +162,7 @@ class Mix:
 
     def _found_corrections(self) -> list[Correction]:
         """Of all later sessions, replayed once and then kept beside the early policy."""
-        kept = self._folder(EARLY) / "corrections.json"
+        kept = self._folder(EARLY) / CORRECTIONS
         later = self._sessions.later
         if kept.exists():
             by_step = {(step.session.session_id, step.position): step for s in later for step in steps(s)}
@@ -173,7 +179,10 @@ class Mix:
     def _answers(self, row: MixRow, say: Callable[[str], None]) -> dict[str, Any]:
         folder = self._folder(row.name)
         done = folder / "answers.json"
-        if not done.exists():
+        made_by = self._made_by(row)
+        if not done.exists() or json.loads(done.read_text(encoding="utf-8"))["made_by"] != made_by:
+            done.unlink(missing_ok=True)
+            (folder / CORRECTIONS).unlink(missing_ok=True)
             started = time.perf_counter()
             report, log_steps, corrections = self._train(row, folder)
             replayed = replay(CausalLMPolicy.load(folder, cache_sessions=0), self._sessions.held_out)
@@ -184,7 +193,7 @@ class Mix:
             facts |= {"tokens": report.tokens, "training_steps": report.steps}
             facts["spent_seconds"] = time.perf_counter() - started
             partial = done.with_suffix(".partial")
-            partial.write_text(json.dumps({**facts, "right": right}), encoding="utf-8")
+            partial.write_text(json.dumps({**facts, "made_by": made_by, "right": right}), encoding="utf-8")
             partial.replace(done)
             shares = ", ".join(f"{level} {np.mean(right[level]):.3f}" for level in LEVELS)
             say(f"{row.name}: {shares} in {facts['spent_seconds']:.0f} s")
@@ -224,7 +233,7 @@ class Mix:
                 if row.base != row.name:
                     difference = share_interval(difference_N * of_N, session_of_N, of_N=of_N, seed=seed)
                     figures[f"difference_{name}"][level] = difference
-        facts = {name: fact for name, fact in mine.items() if name != "right"}
+        facts = {name: fact for name, fact in mine.items() if name not in ("right", "made_by")}
         return MixFigures(name=row.name, base=row.base, **figures, **facts)
 
     def _later(self, share: float) -> list[Session]:
@@ -233,6 +242,11 @@ class Mix:
         for session in self._sessions.later:
             strata[session.labels.get("stratum", "all")].append(session)
         return [session for found in strata.values() for session in found[: round(len(found) * share)]]
+
+    def _made_by(self, row: MixRow) -> dict[str, Any]:
+        """All that a row depends on beside the corpus; how preferences are optimised matters to their rows alone."""
+        params = self._params.model_dump(mode="json", exclude=set() if row.loss else {"preferences"})
+        return {"code": self._code, "row": asdict(row), "params": params}
 
     def _folder(self, name: str) -> Path:
         return self._out / "".join(c if c.isalnum() else "-" for c in name)

@@ -88,6 +88,18 @@ def test_corrections_teach_what_the_early_logs_do_not_show_and_rows_are_done_onc
     assert again == []
 
 
+def test_other_code_or_parameters_make_a_row_anew(tmp_path: Path) -> None:
+    parts, early = part_sessions(TRAIN, HELD_OUT, PARAMS), [row for row in ROWS if row.name == EARLY]
+    other = PARAMS.model_copy(update={"policy": PARAMS.policy.model_copy(update={"seed": 4})})
+    preferred = PARAMS.model_copy(update={"preferences": PARAMS.preferences.model_copy(update={"beta": 0.2})})
+    made: list[int] = []
+    for params, code in ((PARAMS, "a"), (PARAMS, "a"), (preferred, "a"), (PARAMS, "b"), (other, "b")):
+        said: list[str] = []
+        Mix(parts, PARCEL, params, tmp_path, code=code).run(early, say=said.append)
+        made.append(len(said))
+    assert made == [1, 0, 0, 1, 1]
+
+
 def test_half_of_the_corrections_come_from_the_first_half_of_the_later_sessions(tmp_path: Path) -> None:
     parts = part_sessions(TRAIN, HELD_OUT, PARAMS)
     mix = Mix(parts, PARCEL, PARAMS, tmp_path)
