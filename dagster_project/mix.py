@@ -41,7 +41,8 @@ def run_mix(*, root: Path, state: Path, console: Console, source: Path | None, s
         TraceError: the corpus is not to be had or differs from the committed manifest.
         ProcessError: params.yaml has no such setting.
     """
-    from selective_autonomy.evaluation.mix import Mix, part_sessions
+    from selective_autonomy.evaluation.mix import Mix
+    from selective_autonomy.evaluation.mix_sessions import part_sessions
     from selective_autonomy.traces.importers.manifest import read_manifest
     from selective_autonomy.traces.importers.star import import_star
     from selective_autonomy.traces.splits import assign_splits

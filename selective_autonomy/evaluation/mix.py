@@ -9,7 +9,6 @@ the early policy gets wrong there (the rejected-hard set).
 from __future__ import annotations
 
 import json
-import math
 import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
@@ -21,8 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from selective_autonomy.errors import SplitError
 from selective_autonomy.evaluation.intervals import Figure, share_interval
+from selective_autonomy.evaluation.mix_sessions import MixSessions, first_share
 from selective_autonomy.evaluation.replay import replay
 from selective_autonomy.frozen import Frozen
 from selective_autonomy.params import MixParams
@@ -73,16 +72,6 @@ ROWS = (
 )
 
 
-@dataclass(frozen=True)
-class MixSessions:
-    """`few` is the beginning of `many`; `later` follows on `many`; `held_out` is in none of them."""
-
-    few: list[Session]
-    many: list[Session]
-    later: list[Session]
-    held_out: list[Session]
-
-
 class MixFigures(Frozen):
     """What a row learned from and how it did; figures by level ("tool", "loose", "strict").
 
@@ -103,33 +92,6 @@ class MixFigures(Frozen):
     spent_seconds: float
     tokens: int
     training_steps: int
-
-
-def part_sessions(train: Sequence[Session], held_out: Sequence[Session], params: MixParams) -> MixSessions:
-    """Cut the train sessions in time within each stratum, as the splits are cut; thin out all if `params` asks for it.
-
-    Raises:
-        SplitError: a part is empty.
-    """
-    strata: dict[str, list[Session]] = defaultdict(list)
-    for session in train:
-        strata[session.labels.get("stratum", "all")].append(session)
-    parts: tuple[list[Session], ...] = ([], [], [])
-    for stratum in sorted(strata):
-        in_time = sorted(strata[stratum], key=lambda s: (s.events[0].at, s.session_id))
-        in_time = _thinned(in_time, params.train_share)
-        few, many = (math.floor(len(in_time) * share + 1e-9) for share in (params.few, params.many))
-        parts[0].extend(in_time[:few])
-        parts[1].extend(in_time[:many])
-        parts[2].extend(in_time[many:])
-    found = MixSessions(*parts, _thinned(sorted(held_out, key=lambda s: s.session_id), params.held_out_share))
-    for name in ("few", "many", "later", "held_out"):
-        if not getattr(found, name):
-            raise SplitError(
-                f"the mixing experiment has no {name} sessions: got {len(train)} train and {len(held_out)} held-out "
-                "sessions; give more sessions or larger shares"
-            )
-    return found
 
 
 class Mix:
@@ -157,7 +119,7 @@ class Mix:
         """The corrections of the first `share` of the later sessions."""
         if self._corrections is None:
             self._corrections = self._found_corrections()
-        among = {session.session_id for session in self._later(share)}
+        among = {session.session_id for session in first_share(self._sessions.later, share)}
         return [correction for correction in self._corrections if correction.session_id in among]
 
     def _found_corrections(self) -> list[Correction]:
@@ -211,7 +173,7 @@ class Mix:
         if row.new_seed:
             params = params.model_copy(update={"seed": params.seed + 1})
         corrections = self.corrections(row.corrections) if row.corrections else []
-        later = self._later(row.corrections)
+        later = first_share(self._sessions.later, row.corrections)
         choice = None
         if not row.whole:
             nothing: dict[str, frozenset[int]] = {session.session_id: frozenset() for session in later}
@@ -236,13 +198,6 @@ class Mix:
         facts = {name: fact for name, fact in mine.items() if name not in ("right", "made_by")}
         return MixFigures(name=row.name, base=row.base, **figures, **facts)
 
-    def _later(self, share: float) -> list[Session]:
-        """The first sessions of each stratum's later part. `later` holds the strata one after another, each in time."""
-        strata: dict[str, list[Session]] = defaultdict(list)
-        for session in self._sessions.later:
-            strata[session.labels.get("stratum", "all")].append(session)
-        return [session for found in strata.values() for session in found[: round(len(found) * share)]]
-
     def _made_by(self, row: MixRow) -> dict[str, Any]:
         """All that a row depends on beside the corpus; how preferences are optimised matters to their rows alone."""
         params = self._params.model_dump(mode="json", exclude=set() if row.loss else {"preferences"})
@@ -250,12 +205,6 @@ class Mix:
 
     def _folder(self, name: str) -> Path:
         return self._out / "".join(c if c.isalnum() else "-" for c in name)
-
-
-def _thinned(sessions: Sequence[Session], share: float) -> list[Session]:
-    """An evenly spaced share of the sessions, in their order."""
-    count = round(len(sessions) * share)
-    return [sessions[i * len(sessions) // count] for i in range(count)] if count else []
 
 
 def _right(answers: dict[str, Any], level: Level) -> NDArray[np.bool_]:

@@ -12,7 +12,8 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "contract"))
 from parcel_process import PARCEL, do, say, session
 
 from selective_autonomy.errors import SplitError
-from selective_autonomy.evaluation.mix import EARLY, MANY, ROWS, Mix, part_sessions
+from selective_autonomy.evaluation.mix import EARLY, MANY, ROWS, Mix
+from selective_autonomy.evaluation.mix_sessions import part_sessions
 from selective_autonomy.params import CausalLMParams, MixParams, PreferenceParams, load_params
 from selective_autonomy.policy.corrections import corrected_steps
 from selective_autonomy.process.actions import SendReply, SubmitForm, Wait
