@@ -11,7 +11,7 @@ export OMP_WAIT_POLICY := PASSIVE
 # The corpora: give STAR=<folder> / ABCD=<folder>, or they are fetched from their public homes.
 export STAR ABCD
 
-.PHONY: help setup demo star abcd bench-policy up test check format schemas readme clean
+.PHONY: help setup demo star abcd bench-policy bench-mix up test check format schemas readme clean
 .DEFAULT_GOAL := help
 
 help: ## what there is to run
@@ -46,6 +46,9 @@ bench-policy: setup ## speed of training and of a decision, as ratios of one run
 
 up: setup ## Dagster UI, MLflow UI and the service, for looking around; Ctrl-C stops them
 	@$(RUN) up
+
+bench-mix: setup ## corrections back into training, mixed with logs and as preferences, on STAR (about 25 minutes)
+	@$(RUN) bench mix
 
 test: check ## everything: checks, then all tests
 	@$(BIN)/pytest

@@ -10,6 +10,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from selective_autonomy.errors import ProcessError
 from selective_autonomy.frozen import Frozen
+from selective_autonomy.process.actions import ActionType
 
 
 class SplitShares(Frozen):
@@ -73,7 +74,15 @@ class CausalLMParams(Frozen):
 
     `base`: "scratch", or any Hugging Face id or local path. The size fields (`hidden`, `layers`, `heads`,
     `vocabulary`) are used for "scratch" only. `context`: tokens. `batch_tokens`: tokens in one optimiser step.
-    `lora_rank` 0: full fine-tuning. `warmup`: share of the optimiser steps.
+    `lora_rank` 0: full fine-tuning. `warmup`: share of the optimiser steps. `action_weights`: how much a token of an
+    action type counts in the loss, 1 where none is given. `label_smoothing`: share of a step that is taken to be
+    noise, another operator's choice: it is spread evenly over the process's heads, and so over heads alone.
+    `score_heads` says how a head is scored: by its marker token alone ("markers"), or also by its words and its place
+    in the procedure ("schema"), which is all that is known of a head never seen. `unnamed`: the share of batches that
+    learn without the markers of heads that belong to one procedure. `values`: what goes into fields is "written" token
+    by token, or "ranked" among the candidates that the log and the schema offer, by `trees` boosted trees.
+    `dropout`: of features; half of it is the share of input tokens that are blanked. `argument_weight`: of a token of
+    the arguments beside a head, with "schema".
     """
 
     kind: Literal["causal_lm"] = "causal_lm"
@@ -89,6 +98,29 @@ class CausalLMParams(Frozen):
     warmup: float = Field(ge=0, lt=1)
     weight_decay: float = Field(ge=0)
     lora_rank: int = Field(ge=0)
+    score_heads: Literal["markers", "schema"] = "markers"
+    unnamed: float = Field(default=0.0, ge=0, lt=1)
+    values: Literal["written", "ranked"] = "written"
+    trees: int = Field(default=200, gt=0)
+    dropout: float = Field(default=0.0, ge=0, lt=1)
+    argument_weight: float = Field(default=0.3, ge=0)
+    action_weights: dict[ActionType, Annotated[float, Field(gt=0)]] = Field(default_factory=dict)
+    label_smoothing: float = Field(default=0.0, ge=0, lt=1)
+    seed: int
+
+
+class PreferenceParams(Frozen):
+    """How a trained policy is moved towards what operators did and away from what they rejected.
+
+    `loss`: DPO is "sigmoid", APO "apo_zero" or "apo_down" (TRL's names). `beta`: how dear it is to leave the policy
+    that training started from. `batch_pairs`: pairs in one optimiser step.
+    """
+
+    loss: Literal["sigmoid", "apo_zero", "apo_down"]
+    beta: float = Field(default=0.1, gt=0)
+    learning_rate: float = Field(gt=0)
+    epochs: int = Field(default=1, gt=0)
+    batch_pairs: int = Field(default=16, gt=0)
     seed: int
 
 
@@ -163,11 +195,34 @@ class DriftParams(Frozen):
     number_threshold: float = Field(gt=0)
 
 
+class MixParams(Frozen):
+    """The mixing experiment (`selective_autonomy.evaluation.mix`).
+
+    `few`, `many`: shares of the train sessions of each stratum, from its beginning, that are logs; the rest is what
+    the early policy proposes on. `train_share`, `held_out_share`: evenly spaced shares of all train and of all
+    held-out sessions that take part.
+    """
+
+    train_share: float = Field(default=1.0, gt=0, le=1)
+    held_out_share: float = Field(default=1.0, gt=0, le=1)
+    few: float = Field(gt=0, lt=1)
+    many: float = Field(gt=0, lt=1)
+    policy: CausalLMParams
+    preferences: PreferenceParams
+
+    @model_validator(mode="after")
+    def _few_before_many(self) -> MixParams:
+        if self.few >= self.many:
+            raise ValueError(f"few is {self.few}, many is {self.many}, expected few < many")
+        return self
+
+
 class Params(Frozen):
     telemetry: Literal[False]
     processes: dict[str, ProcessParams]
     validation: ValidationParams
     drift: DriftParams
+    mix: dict[str, MixParams] = Field(default_factory=dict)
 
     def process(self, process_id: str) -> ProcessParams:
         """The parameters of one process.

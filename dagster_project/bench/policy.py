@@ -18,11 +18,14 @@ from dagster_project.bench.serving import alternatives, cached_over_uncached, de
 from dagster_project.corpus import fetch_corpus
 from dagster_project.evidence import write_evidence
 from selective_autonomy.contract.contract import Contract
+from selective_autonomy.contract.pieces import Marker
 from selective_autonomy.desk.process import load_desk_process
 from selective_autonomy.desk.simulate import simulate_sessions
 from selective_autonomy.errors import SplitError
 from selective_autonomy.params import CausalLMParams, load_params
 from selective_autonomy.policy.causal_lm.base import make_base
+from selective_autonomy.policy.causal_lm.loss import StepLoss
+from selective_autonomy.policy.causal_lm.model import PolicyModel
 from selective_autonomy.policy.causal_lm.policy import CausalLMPolicy
 from selective_autonomy.policy.causal_lm.prompts import Prompter
 from selective_autonomy.policy.causal_lm.run import TrainingRun
@@ -105,9 +108,11 @@ def run_policy_bench(
 
     def serve(model: Any, cache: int = 4) -> CausalLMPolicy:
         tokenizer = prompter.encoder.tokenizer
-        return CausalLMPolicy(schema, model, tokenizer, context=params.context, cache_sessions=cache, **learnt)
+        return CausalLMPolicy(
+            schema, PolicyModel(model), tokenizer, context=params.context, cache_sessions=cache, **learnt
+        )
 
-    model = packed.run.model.eval()
+    model = packed.run.model.lm.eval()
     with console.status("deciding, with the cache and without …"):
         serving = cached_over_uncached(serve(model), serve(model, 0), long, setting.served_steps)
         lower = precisions(serve, model, long[:3], setting.served_steps)
@@ -202,7 +207,15 @@ def _rivals(
         torch.manual_seed(params.seed)
         model, tokenizer = make_base(params, contract, texts)
         prompter = Prompter(contract, Encoder(contract, tokenizer), context=params.context)
-        run = TrainingRun(model.train(), params, pad_id=tokenizer.pad_token_id, path=folder / f"{name}.pt", digest=name)
+        head_ids = torch.tensor([prompter.encoder.marker_id(Marker(head)) for head in contract.heads])
+        run = TrainingRun(
+            PolicyModel(model.train()),
+            params,
+            StepLoss(head_ids),
+            pad_id=tokenizer.pad_token_id,
+            path=folder / f"{name}.pt",
+            digest=name,
+        )
         examples, taught = examples_of(train, prompter)
         rivals.append(Rival(name, run, examples, taught, params.batch_tokens, params.seed))
     return (rivals[0], rivals[1]), prompter
@@ -223,6 +236,8 @@ def _pretrained(
     model, tokenizer = make_base(params.model_copy(update={"base": str(folder)}), contract, [])
 
     def serve(cache: int) -> CausalLMPolicy:
-        return CausalLMPolicy(contract.schema, model.eval(), tokenizer, context=params.context, cache_sessions=cache)
+        return CausalLMPolicy(
+            contract.schema, PolicyModel(model.eval()), tokenizer, context=params.context, cache_sessions=cache
+        )
 
     return cached_over_uncached(serve(4), serve(0), long[:1], setting.served_steps)

@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 
-from selective_autonomy.policy.causal_lm.base import logits_only_at
 from selective_autonomy.policy.causal_lm.examples import Example, make_batch, plan_epoch
 from selective_autonomy.policy.causal_lm.prompts import Prompter
 from selective_autonomy.policy.causal_lm.run import TrainingRun
@@ -82,7 +81,7 @@ def packed_examples(sessions: Sequence[Session], prompter: Prompter) -> tuple[li
 def per_step_examples(sessions: Sequence[Session], prompter: Prompter) -> tuple[list[Example], list[int]]:
     """The rival: each step a sequence of its own, the prompt that serving would show, and the action, learned."""
     examples = [
-        Example(window.ids[: prompt.end], tuple(range(prompt.start + 1, prompt.end)))
+        Example(window.ids[: prompt.end], (span := tuple(range(prompt.start + 1, prompt.end))), (1.0,) * len(span))
         for session in sessions
         for window in prompter.encode(session).windows
         for prompt in window.prompts
@@ -98,8 +97,7 @@ def held_out_loss(rival: Rival, examples: Sequence[Example], *, pad_id: int) -> 
     with torch.inference_mode():
         for start in range(0, len(examples), 8):
             batch = make_batch(examples[start : start + 8], pad_id=pad_id, device=model.device)
-            with logits_only_at(model, batch.rows):
-                logits_NV = model(input_ids=batch.ids, use_cache=False).logits
+            logits_NV, _ = model.read(batch.ids, logits_at_BT=batch.rows, states_at_BT=batch.head_rows, use_cache=False)
             total += float(torch.nn.functional.cross_entropy(logits_NV.float(), batch.targets, reduction="sum"))
             tokens += len(batch.targets)
     model.train()

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from dagster_project.cli.pipeline import Root
+from dagster_project.cli.pipeline import Root, State
 
 app = typer.Typer(no_args_is_help=True, help="Measure again what docs/benchmarks holds.")
 
@@ -38,3 +38,28 @@ def policy(
     given = source or (Path(os.environ["STAR"]) if os.environ.get("STAR") else None)
     results = run_policy_bench(root=root.resolve(), console=console, source=given, small=small, pretrained=pretrained)
     console.print(policy_table(results))
+
+
+@app.command()
+def mix(
+    source: Annotated[Path | None, typer.Option(help="Folder of STAR; STAR in the environment.")] = None,
+    setting: Annotated[str, typer.Option(help="full or quarter: what params.yaml has under mix.")] = "full",
+    small: Annotated[bool, typer.Option("--small", help="A quick look with a tiny model; writes no evidence.")] = False,
+    root: Root = Path(),
+    state: State = None,
+) -> None:
+    """Corrections back into training, mixed with logs and as preferences. A killed run goes on where it was."""
+    from rich.console import Console
+
+    from dagster_project.mix import SMALL, mix_table, run_mix
+
+    console = Console()
+    given = source or (Path(os.environ["STAR"]) if os.environ.get("STAR") else None)
+    results = run_mix(
+        root=root.resolve(),
+        state=(state or root / ".state").resolve(),
+        console=console,
+        source=given,
+        setting=SMALL if small else setting,
+    )
+    console.print(mix_table(results))

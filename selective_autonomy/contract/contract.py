@@ -99,6 +99,10 @@ class Contract:
         """An action in its written form, from its head to the end marker."""
         return write_pieces(action_pieces(self.schema, self._heads, action))
 
+    def action_segment(self, action: UIAction, position: int = -1) -> Segment:
+        """An action as the segment it would be at an event position of a log."""
+        return Segment("action", position, (OPERATOR, *action_pieces(self.schema, self._heads, action)))
+
     def parse_action(self, written: str) -> UIAction:
         """The action of a written form; `parse_action(action_text(a)) == a`.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,6 +14,8 @@ from selective_autonomy.evaluation.metrics import risk_coverage
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure as Canvas
+
+    from selective_autonomy.evaluation.intervals import Figure
 
 _BLUE, _GREY, _RED = "#1f5fa8", "#8a8a8a", "#b3261e"
 _DOTS_PER_INCH = 130
@@ -75,6 +77,28 @@ def loss_curve_png(steps: Sequence[int], losses: Sequence[float], *, held_out: d
         axes.plot(list(held_out), list(held_out.values()), color=_RED, marker="o", ms=4, lw=1.2, label="held out")
     axes.set(xlabel="optimiser step", ylabel="loss, nats a token", title="Training loss")
     axes.legend(frameon=False)
+    return _png(canvas)
+
+
+def trade_off_png(points: Mapping[str, tuple[Figure, Figure]], *, x: str, y: str, title: str) -> bytes:
+    """Named points with their 95 % intervals both ways, in %: what a gain in one figure costs in the other."""
+    canvas, axes = _canvas()
+    for i, (name, (across, up)) in enumerate(points.items()):
+        axes.errorbar(
+            100 * across.value,
+            100 * up.value,
+            xerr=[[100 * (across.value - across.low)], [100 * (across.high - across.value)]],
+            yerr=[[100 * (up.value - up.low)], [100 * (up.high - up.value)]],
+            marker="osD^vP*X<>"[i % 10],
+            ms=6,
+            lw=0,
+            elinewidth=0.7,
+            capsize=2,
+            color=(_BLUE, _RED, _GREY)[i % 3],
+            label=name,
+        )
+    axes.set(xlabel=x, ylabel=y, title=title)
+    axes.legend(frameon=False, fontsize=7)
     return _png(canvas)
 
 

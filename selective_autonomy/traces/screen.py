@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from pydantic import Field
@@ -65,13 +65,23 @@ class Step:
         return self.session.before(self.position)
 
 
-def steps(session: Session) -> Iterator[Step]:
-    """Every operator action of a session in order. Sessions without one yield nothing."""
+# Session id -> event positions of its chosen steps. All steps of a session that is not in it are chosen.
+Choice = Mapping[str, Collection[int]]
+
+
+def is_chosen(choice: Choice | None, session_id: str, position: int) -> bool:
+    """Whether the step at an event position is chosen; None chooses every step."""
+    return choice is None or session_id not in choice or position in choice[session_id]
+
+
+def steps(session: Session, choice: Choice | None = None) -> Iterator[Step]:
+    """The chosen operator actions of a session in order, all by default. Sessions without one yield nothing."""
     index = 0
     for position, event in enumerate(session.events):
         if isinstance(event, OperatorAction):
             seconds = (event.at - session.events[position - 1].at).total_seconds() if position else None
-            yield Step(session, index, position, event.action, seconds)
+            if is_chosen(choice, session.session_id, position):
+                yield Step(session, index, position, event.action, seconds)
             index += 1
 
 

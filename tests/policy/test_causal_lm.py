@@ -14,6 +14,7 @@ from selective_autonomy.contract import Contract
 from selective_autonomy.errors import ContractError, IllegalAction, ModelError
 from selective_autonomy.params import CausalLMParams
 from selective_autonomy.policy.causal_lm.base import make_base
+from selective_autonomy.policy.causal_lm.model import PolicyModel
 from selective_autonomy.policy.causal_lm.policy import CausalLMPolicy
 from selective_autonomy.policy.causal_lm.training import train_causal_lm
 from selective_autonomy.policy.protocol import Proposal
@@ -35,7 +36,7 @@ def _random_policy(seed: int, *, cache_sessions: int = 8, context: int = 1024) -
     model, tokenizer = make_base(params, _CONTRACT, ["hello my parcel P123 is lost"])
     with torch.no_grad():
         model.get_input_embeddings().weight.mul_(50)
-    return CausalLMPolicy(PARCEL, model.eval(), tokenizer, context=context, cache_sessions=cache_sessions)
+    return CausalLMPolicy(PARCEL, PolicyModel(model.eval()), tokenizer, context=context, cache_sessions=cache_sessions)
 
 
 _RANDOM = [_random_policy(seed) for seed in range(6)]
@@ -108,7 +109,7 @@ def test_a_cached_log_that_grows_gives_what_no_cache_gives(log: Session) -> None
 def test_a_growing_log_pays_for_new_tokens_only() -> None:
     policy = _random_policy(3)
     read: list[int] = []
-    policy._model.get_input_embeddings().register_forward_hook(lambda _, args, __: read.append(args[0].numel()))
+    policy._model.lm.get_input_embeddings().register_forward_hook(lambda _, args, __: read.append(args[0].numel()))
     log = session(*(say("hello, where is my parcel P123?") for _ in range(10)))
     policy.propose([log.before(9)])
     first = read[0]

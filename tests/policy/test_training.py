@@ -12,9 +12,10 @@ from parcel_process import PARCEL, do, say, session
 from selective_autonomy.contract import Contract
 from selective_autonomy.errors import ModelError, SplitError
 from selective_autonomy.params import CausalLMParams
-from selective_autonomy.policy.causal_lm.base import logits_only_at, make_base
+from selective_autonomy.policy.causal_lm.base import make_base
 from selective_autonomy.policy.causal_lm.checkpoint import load_checkpoint
 from selective_autonomy.policy.causal_lm.examples import make_batch, make_examples, plan_epoch
+from selective_autonomy.policy.causal_lm.model import PolicyModel
 from selective_autonomy.policy.causal_lm.optimisers import Optimisers
 from selective_autonomy.policy.causal_lm.policy import CausalLMPolicy
 from selective_autonomy.policy.causal_lm.prompts import Prompter
@@ -149,8 +150,10 @@ def test_padding_changes_no_prediction(cases: list[Session], tiny: CausalLMParam
 
     def logits(group: Sequence[object]) -> torch.Tensor:
         batch = make_batch(group, pad_id=tokenizer.pad_token_id, device="cpu")
-        with torch.no_grad(), logits_only_at(model, batch.rows):
-            out: torch.Tensor = model(input_ids=batch.ids, use_cache=False).logits
+        with torch.no_grad():
+            out, _ = PolicyModel(model).read(
+                batch.ids, logits_at_BT=batch.rows, states_at_BT=batch.head_rows, use_cache=False
+            )
         assert len(out) == len(batch.targets)
         return out
 

@@ -5,8 +5,7 @@ Hugging Face is touched here, in `tokenizer.py` and through plain forward passes
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +16,7 @@ from selective_autonomy.policy.base_models import no_progress_bars, resolve_base
 from selective_autonomy.policy.causal_lm.tokenizer import add_markers, train_tokenizer
 
 if TYPE_CHECKING:
-    import torch
+    pass
 
 SCRATCH = "scratch"
 _INITIAL_STD = 0.02  # larger, and tied embeddings drive the first losses up and the last ones into denormals
@@ -82,20 +81,6 @@ def save_model(model: Any, tokenizer: Any, folder: Path) -> None:
     with no_progress_bars():
         plain.save_pretrained(folder, safe_serialization=True)
     tokenizer.save_pretrained(folder)
-
-
-@contextmanager
-def logits_only_at(model: Any, rows: torch.Tensor) -> Iterator[None]:
-    """Within: the model's logits are (rows.sum(), V), for the positions where `rows` (B, T) is True.
-
-    The output layer on every position is the largest cost of a small model with a large vocabulary. Cutting its
-    input, not the model's output, works for every causal LM, with what it does to its logits afterwards.
-    """
-    handle = model.get_output_embeddings().register_forward_pre_hook(lambda _, inputs: (inputs[0][rows],))
-    try:
-        yield
-    finally:
-        handle.remove()
 
 
 def _scratch(params: CausalLMParams, tokenizer: Any) -> Any:

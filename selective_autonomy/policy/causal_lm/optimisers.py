@@ -28,7 +28,8 @@ class Optimisers:
     ) -> None:
         tables = {id(m.weight) for m in model.modules() if isinstance(m, torch.nn.Embedding)}  # also a tied output
         trained = [p for p in model.parameters() if p.requires_grad]
-        hidden = [p for p in trained if from_scratch and p.ndim == 2 and id(p) not in tables]
+        scorer = {id(p) for name, p in model.named_parameters() if name.startswith("scorer.")}  # ends in one number
+        hidden = [p for p in trained if from_scratch and p.ndim == 2 and id(p) not in tables | scorer]
         rest = [p for p in trained if all(p is not h for h in hidden)]
         groups = [
             {"params": [p for p in rest if p.ndim >= 2], "weight_decay": weight_decay},

@@ -10,6 +10,7 @@ from selective_autonomy.contract.windows import fold_windows
 from selective_autonomy.errors import ModelError
 from selective_autonomy.policy.causal_lm.spaces import longest_arguments
 from selective_autonomy.policy.causal_lm.tokenizer import Encoder
+from selective_autonomy.process.actions import UIAction
 from selective_autonomy.traces.schema import Session
 
 
@@ -77,6 +78,10 @@ class Prompter:
             sequences.append(TokenWindow(tuple(ids), tuple(prompts)))
         cut = any(len(ids) == self.budget // 4 for ids in encoded)
         return EncodedSession(tuple(sequences), truncated=cut or len(windows) > 1)
+
+    def encode_action(self, action: UIAction) -> tuple[int, ...]:
+        """The tokens that would follow the operator marker if this action were done, end marker last."""
+        return tuple(self._encode(self.contract.action_segment(action))[1:])
 
     @property
     def operator_id(self) -> int:

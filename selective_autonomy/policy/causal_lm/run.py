@@ -6,13 +6,12 @@ import hashlib
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from selective_autonomy.errors import ModelError
 from selective_autonomy.params import CausalLMParams
-from selective_autonomy.policy.causal_lm.base import SCRATCH, logits_only_at
+from selective_autonomy.policy.causal_lm.base import SCRATCH
 from selective_autonomy.policy.causal_lm.checkpoint import (
     Checkpoint,
     load_checkpoint,
@@ -21,6 +20,8 @@ from selective_autonomy.policy.causal_lm.checkpoint import (
     trained_weights,
 )
 from selective_autonomy.policy.causal_lm.examples import Example, make_batch
+from selective_autonomy.policy.causal_lm.loss import StepLoss, choice_loss
+from selective_autonomy.policy.causal_lm.model import PolicyModel
 from selective_autonomy.policy.causal_lm.optimisers import Optimisers
 from selective_autonomy.policy.causal_lm.team import Alone, Team, shares
 
@@ -32,6 +33,7 @@ class TrainingRun:
 
     Args:
         model: on its device, in training mode.
+        loss: what is minimised, summed over a batch.
         pad_id: what fills a batch on the right.
         path: its checkpoint. `digest`: what determines the run; a checkpoint of another digest is never continued.
         team: who trains with this process. Only rank 0 writes.
@@ -39,8 +41,9 @@ class TrainingRun:
 
     def __init__(
         self,
-        model: Any,
+        model: PolicyModel,
         params: CausalLMParams,
+        loss: StepLoss,
         *,
         pad_id: int,
         path: Path,
@@ -50,7 +53,8 @@ class TrainingRun:
         self.model, self.path, self.digest, self.team = model, path, digest, team or Alone()
         self.step, self.tokens, self.seconds = 0, 0, 0.0
         self.losses: list[float] = []
-        self._pad_id = pad_id
+        self._pad_id, self._loss = pad_id, loss
+        self._smoothing = params.label_smoothing
         self._saved_step: int | None = None
         self._trained = [p for p in model.parameters() if p.requires_grad]
         self._optimisers = Optimisers(
@@ -63,7 +67,7 @@ class TrainingRun:
     def learn(self, examples: Sequence[Example], *, learning_rate: float) -> float:
         """One optimiser step on the team's whole batch; its loss in nats a learned token.
 
-        Each process reads its share. Losses are summed and divided by the learned tokens of the whole batch, which
+        Each process reads its share. Losses are summed and divided by the weight of the whole batch, which
         every process knows: a mean of means would weigh a token by the share it fell into.
 
         Raises:
@@ -71,8 +75,8 @@ class TrainingRun:
         """
         started = time.perf_counter()
         share = shares(examples, self.team.size)[self.team.rank]
-        learned = sum(len(example.learned) for example in examples)
-        loss = self._backward(share, learned) if share else torch.zeros((), device=self.model.device)
+        weight = sum(example.weight for example in examples)
+        loss = self._backward(share, weight) if share else torch.zeros((), device=self.model.device)
         if self.team.size > 1:
             for parameter in self._trained:
                 if parameter.grad is None:  # a batch of fewer examples than processes
@@ -127,16 +131,23 @@ class TrainingRun:
             digest.update(parameter.detach().cpu().contiguous().numpy().tobytes())
         self.team.check_same("weights", digest.hexdigest())
 
-    def _backward(self, examples: Sequence[Example], learned: int) -> torch.Tensor:
-        """Add the gradient of the examples' part in the mean over `learned` tokens; returns that part."""
+    def _backward(self, examples: Sequence[Example], weight: float) -> torch.Tensor:
+        """Add the gradient of the examples' part in the mean over a batch of this weight; returns that part."""
         device = self.model.device.type
         batch = make_batch(examples, pad_id=self._pad_id, device=self.model.device)
-        with (
-            logits_only_at(self.model, batch.rows),
-            torch.autocast(device, dtype=torch.bfloat16, enabled=_bf16_is_native(device)),
-        ):
-            logits_NV = self.model(input_ids=batch.ids, use_cache=False).logits
-        loss = torch.nn.functional.cross_entropy(logits_NV.float(), batch.targets, reduction="sum") / learned
+        if self.model.scorer is not None:
+            self.model.scorer.draw_names()
+        with torch.autocast(device, dtype=torch.bfloat16, enabled=_bf16_is_native(device)):
+            logits_NV, states_Md = self.model.read(
+                batch.ids, logits_at_BT=batch.rows, states_at_BT=batch.head_rows, use_cache=False
+            )
+            scores_MK = self.model.head_scores(states_Md, batch.choices) if batch.choices is not None else None
+        loss = self._loss(logits_NV.float(), batch.targets, batch.weights)
+        if scores_MK is not None and batch.head_targets is not None and batch.head_weights is not None:
+            loss = loss + choice_loss(
+                scores_MK.float(), batch.head_targets, batch.head_weights, smoothing=self._smoothing
+            )
+        loss = loss / weight
         if torch.isfinite(loss):
             torch.autograd.backward(loss)
         return loss.detach()

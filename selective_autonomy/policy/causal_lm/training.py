@@ -14,21 +14,26 @@ from typing import Any
 import torch
 
 from selective_autonomy.contract.contract import Contract
-from selective_autonomy.contract.pieces import Text
+from selective_autonomy.contract.pieces import Marker, Text
 from selective_autonomy.errors import SplitError
 from selective_autonomy.params import CausalLMParams
 from selective_autonomy.policy.card import CARD, write_card
 from selective_autonomy.policy.causal_lm.base import make_base, save_model
 from selective_autonomy.policy.causal_lm.examples import make_examples, plan_epoch
+from selective_autonomy.policy.causal_lm.loss import StepLoss
+from selective_autonomy.policy.causal_lm.model import PolicyModel
 from selective_autonomy.policy.causal_lm.prompts import Prompter
 from selective_autonomy.policy.causal_lm.run import TrainingRun
+from selective_autonomy.policy.causal_lm.scorer import HeadScorer
 from selective_autonomy.policy.causal_lm.team import Alone, Team
 from selective_autonomy.policy.causal_lm.tokenizer import Encoder
 from selective_autonomy.policy.training import OnStep, TrainingProgress, TrainingReport
 from selective_autonomy.policy.values.field_values import usual_values
 from selective_autonomy.policy.values.habits import copy_habits
+from selective_autonomy.policy.values.ranker import RankedValues
 from selective_autonomy.process.schema import ProcessSchema, canonical_json, save_process
 from selective_autonomy.traces.schema import Session
+from selective_autonomy.traces.screen import Choice
 
 _CHECKPOINT_STEPS = 100  # a minute or two of work on two cores; writing 70 MB takes a fraction of a second
 _LAST_RATE = 0.05  # share of the learning rate at the end of the cosine
@@ -40,6 +45,7 @@ def train_causal_lm(
     params: CausalLMParams,
     out: Path,
     *,
+    choice: Choice | None = None,
     on_step: OnStep | None = None,
     resume: bool = True,
     device: str = "cpu",
@@ -53,12 +59,14 @@ def train_causal_lm(
 
     Args:
         converted: where the weights of a base that is a package are kept, see `resolve_base`; None: beside `out`.
+        choice: which steps of which sessions are learned, e.g. only those where an operator corrected a proposal; the
+            others are context. None: all.
         team: the processes that train together, each calling this with the same arguments but its own device; None:
             this one alone. `params.batch_tokens` is the batch of the whole team, so its size changes no result but
             rounding. Rank 0 writes; all have to see `out`.
 
     Raises:
-        SplitError: no train session holds an operator action that the process knows.
+        SplitError: no train session holds an operator action that is to be learned.
         ModelError: the base cannot be used; the loss is not finite (the last good checkpoint stays in `out`); the
             processes of the team disagree.
     """
@@ -67,8 +75,17 @@ def train_causal_lm(
     model, tokenizer = make_base(
         params, contract, written_texts(train, contract), converted=converted or out.parent / "base_models"
     )
-    prompter = Prompter(contract, Encoder(contract, tokenizer), context=params.context)
-    examples, truncated = make_examples(train, prompter, context=params.context)
+    encoder = Encoder(contract, tokenizer)
+    scorer = _make_scorer(schema, encoder, model, params) if params.score_heads == "schema" else None
+    examples, truncated = make_examples(
+        train,
+        Prompter(contract, encoder, context=params.context),
+        context=params.context,
+        choice=choice,
+        action_weights=params.action_weights,
+        scorer=scorer,
+        argument_weight=params.argument_weight,
+    )
     if not examples:
         raise SplitError(
             f"got {len(train)} train sessions with no operator action to learn from; expected at least one; "
@@ -82,17 +99,27 @@ def train_causal_lm(
     ]
     out.mkdir(parents=True, exist_ok=True)
     team = team or Alone()
-    digest = _run_digest(train, contract, params, tokenizer)
+    digest = _run_digest(train, contract, params, tokenizer, choice)
     team.check_same("runs", digest)
-    model = model.to(device)
+    head_ids = torch.tensor([encoder.marker_id(Marker(name)) for name in contract.heads], device=device)
+    if scorer is not None:
+        for example in examples:
+            scorer.trained_H[[int(head.legal[head.target]) for head in example.heads]] = True
+    policy_model = PolicyModel(model, scorer).to(device)
     run = TrainingRun(
-        model, params, pad_id=tokenizer.pad_token_id, path=out / "checkpoint.pt", digest=digest, team=team
+        policy_model,
+        params,
+        StepLoss(head_ids, smoothing=params.label_smoothing),
+        pad_id=tokenizer.pad_token_id,
+        path=out / "checkpoint.pt",
+        digest=digest,
+        team=team,
     )
     if resume:
         run.resume()
     resumed_at = run.step
-    model.train()
-    with _denormals_flushed():
+    policy_model.train()
+    with denormals_flushed():
         for indices in plan[run.step :]:
             rate = learning_rate(run.step, len(plan), params)
             loss = run.learn([examples[i] for i in indices], learning_rate=rate)
@@ -106,7 +133,7 @@ def train_causal_lm(
         truncated_sessions=truncated,
         examples=len(examples),
         learned_tokens=sum(len(example.learned) for example in examples),
-        parameters=sum(p.numel() for p in model.parameters()),
+        parameters=sum(p.numel() for p in policy_model.parameters()),
         steps=run.step,
         tokens=run.tokens,
         seconds=run.seconds,
@@ -114,9 +141,14 @@ def train_causal_lm(
         resumed_at=resumed_at,
     )
     run.check_team()
-    learnt = {"usual_values": usual_values(train, schema), "copy_habits": copy_habits(train, schema)}
+    ranked = (
+        RankedValues.fit(train, schema, trees=params.trees, seed=params.seed) if params.values == "ranked" else None
+    )
+    learnt = {"usual_values": usual_values(train, schema, choice), "copy_habits": copy_habits(train, schema, choice)}
     if team.rank == 0:
-        _save(model, tokenizer, contract, params, report, learnt, out)
+        _save(policy_model, tokenizer, contract, params, report, learnt, out)
+        if ranked is not None:
+            ranked.save(out)
         run.path.unlink(missing_ok=True)
     team.wait()  # nobody returns before the policy is there
     return report
@@ -131,8 +163,13 @@ def learning_rate(step: int, total: int, params: CausalLMParams) -> float:
     return params.learning_rate * (_LAST_RATE + (1 - _LAST_RATE) * (1 + math.cos(math.pi * done)) / 2)
 
 
+def _make_scorer(schema: ProcessSchema, encoder: Encoder, model: Any, params: CausalLMParams) -> HeadScorer:
+    width = model.get_output_embeddings().weight.shape[1]
+    return HeadScorer(schema, encoder, width=width, dropout=params.dropout, unnamed=params.unnamed)
+
+
 @contextmanager
-def _denormals_flushed() -> Iterator[None]:
+def denormals_flushed() -> Iterator[None]:
     """As the loss nears 0, denormals cost a factor of 20 to 35. The mode is the whole process's, so it is put back."""
     before = sys.float_info.min / 2 == 0.0
     torch.set_flush_denormal(True)
@@ -153,18 +190,22 @@ def written_texts(train: Sequence[Session], contract: Contract) -> list[str]:
     ]
 
 
-def _run_digest(train: Sequence[Session], contract: Contract, params: CausalLMParams, tokenizer: Any) -> str:
-    """sha256 of all that determines a run: contract, parameters, vocabulary, and the log of every session."""
+def _run_digest(
+    train: Sequence[Session], contract: Contract, params: CausalLMParams, tokenizer: Any, choice: Choice | None
+) -> str:
+    """sha256 of all that determines a run: contract, parameters, vocabulary, chosen steps, and every session's log."""
     digest = hashlib.sha256(contract.fingerprint.encode())
     digest.update(canonical_json(params.model_dump(mode="json")).encode())
     digest.update(canonical_json(tokenizer.get_vocab()).encode())
     for session in train:
         digest.update(contract.prompt_text(session).encode())
+        if choice is not None and session.session_id in choice:
+            digest.update(canonical_json(sorted(choice[session.session_id])).encode())
     return digest.hexdigest()
 
 
 def _save(
-    model: Any,
+    model: PolicyModel,
     tokenizer: Any,
     contract: Contract,
     params: CausalLMParams,
@@ -173,7 +214,9 @@ def _save(
     out: Path,
 ) -> None:
     (out / CARD).unlink(missing_ok=True)
-    save_model(model, tokenizer, out)
+    save_model(model.lm, tokenizer, out)
+    if model.scorer is not None:
+        model.scorer.save(out)
     save_process(contract.schema, out / "process.yaml")
     for name, found in learnt.items():
         (out / f"{name}.json").write_text(json.dumps(found, ensure_ascii=False, indent=1), encoding="utf-8")

@@ -38,7 +38,7 @@ class HeadFeatures:
         common = {*schema.common_forms, *schema.common_replies, *schema.common_controls}
         self._procedures_of: dict[str, frozenset[str]] = {}
         for name in heads:
-            kind, _, item = name.partition(":")
+            _, _, item = name.partition(":")
             if not item or item in common:
                 continue
             owners = {p.id for p in schema.procedures if item in (*p.forms, *p.replies, *p.controls)}
@@ -62,7 +62,7 @@ class HeadFeatures:
     def steps(self, session: Session, legal: Sequence[Sequence[str]]) -> list[NDArray[np.float32]]:
         """The same before each operator action of a log; `legal`: the legal heads there."""
         progress = Progress(session.procedures, self._procedures_of)
-        rows = []
+        rows: list[NDArray[np.float32]] = []
         for event in session.events:
             if isinstance(event, OperatorAction):
                 rows.append(self._rows(progress, session.procedures, legal[len(rows)]))
@@ -120,7 +120,7 @@ class HeadFeatures:
             "state_said": any(self._state_words[state] & at.last_words for state in states),
             "share_before_done": len(before & at.nodes) / len(before) if before else 0.0,
         }
-        if last in graph.depth and node in graph.depth:
+        if last is not None and last in graph.depth and node in graph.depth:
             change = graph.depth[node] - graph.depth[last]
             new |= {"depth_known": 1, "next_depth": change == 1, "same_depth": change == 0, "back": change < 0}
             found["depth_change"] = max(-_MOST_DEPTH, min(_MOST_DEPTH, change)) / _MOST_DEPTH

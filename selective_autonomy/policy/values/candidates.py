@@ -69,8 +69,9 @@ class CandidateSource:
         if not is_closed(spec.schema_):
             for span in log.spans(self._known):
                 k = comparable(span)
-                if k not in found and (value := self._typed(key, spec, span)) is not None:
-                    found[k] = value
+                typed = self._typed(key, spec, span) if k not in found else None
+                if typed is not None:
+                    found[k] = typed
         ranks = [{k: rank for rank, k in enumerate(values)} for values in (filled, filled_here, shown)]
         result = [] if spec.required else [Candidate(None)]
         result += [

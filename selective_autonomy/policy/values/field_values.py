@@ -12,7 +12,7 @@ from selective_autonomy.contract.values import holds_only_strings
 from selective_autonomy.process.actions import Scalar, SearchProcedure, SendReply, SendTextToChat, SubmitForm, head
 from selective_autonomy.process.schema import FieldSpec, ProcessSchema
 from selective_autonomy.traces.schema import CustomerMessage, Event, OperatorAction, ScreenUpdate, Session
-from selective_autonomy.traces.screen import steps
+from selective_autonomy.traces.screen import Choice, steps
 
 _MOST_USUAL = 200  # values of one field that operators give again and again
 _LARGEST_RANGE = 256  # bounded integers up to this many are listed: a trie over them costs nothing
@@ -60,15 +60,17 @@ def stated_values(spec: FieldSpec, text: str) -> tuple[Scalar, ...]:
     return _valid(spec, values)
 
 
-def usual_values(train: Iterable[Session], schema: ProcessSchema) -> dict[str, tuple[Scalar, ...]]:
-    """ "head field" -> values that operators gave at least twice and that the schema does not list.
+def usual_values(
+    train: Iterable[Session], schema: ProcessSchema, choice: Choice | None = None
+) -> dict[str, tuple[Scalar, ...]]:
+    """ "head field" -> values that operators gave at least twice in chosen steps and that the schema does not list.
 
     Only of constrained fields: a comparison such as `is_at_most(5)` is found in no message. Never of fields marked
     as personal: they would travel with the policy.
     """
     counts: dict[str, Counter[tuple[str, Scalar]]] = {}
     for session in train:
-        for step in steps(session):
+        for step in steps(session, choice):
             given = step.action.values if isinstance(step.action, SubmitForm) else {}
             for field_id, value in given.items():
                 counts.setdefault(f"{head(step.action)} {field_id}", Counter())[type(value).__name__, value] += 1

@@ -16,7 +16,7 @@ from selective_autonomy.process.actions import Scalar, SendReply, SubmitForm, he
 from selective_autonomy.process.comparison import same_values
 from selective_autonomy.process.schema import FieldSpec, ProcessSchema
 from selective_autonomy.traces.schema import CustomerMessage, Event, OperatorAction, ScreenUpdate, Session
-from selective_autonomy.traces.screen import steps
+from selective_autonomy.traces.screen import Choice, steps
 
 Place = Literal["shown", "said"]
 PLACES: tuple[Place, ...] = ("shown", "said")
@@ -25,16 +25,18 @@ _LEAST_USES = 20
 _SPLIT_DIGITS = re.compile(r"(?<=\d)[ -](?=\d)")
 
 
-def copy_habits(train: Iterable[Session], schema: ProcessSchema) -> dict[str, tuple[Place, ...]]:
+def copy_habits(
+    train: Iterable[Session], schema: ProcessSchema, choice: Choice | None = None
+) -> dict[str, tuple[Place, ...]]:
     """ "head field" -> places that held the operators' value in at least 90 % of the steps where they held one.
 
-    The surest place first. A place that held a value in fewer than 20 steps is no habit. Sees: train only. Holds no
-    value, so nothing personal.
+    The surest place first. A place that held a value in fewer than 20 steps is no habit. Sees: the chosen steps
+    of train only. Holds no value, so nothing personal.
     """
     held: dict[Place, Counter[str]] = {place: Counter() for place in PLACES}
     right: dict[Place, Counter[str]] = {place: Counter() for place in PLACES}
     for session in train:
-        for step in steps(session):
+        for step in steps(session, choice):
             events = session.events[: step.position]
             for spec, value in _filled(schema, step.action):
                 for place in PLACES:

@@ -7,10 +7,12 @@ replies they are about, so that a process that was never seen is filled by what 
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import lightgbm
@@ -18,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from selective_autonomy.contract.actions import TEXT_HEADS, argument_fields
+from selective_autonomy.errors import ModelError
 from selective_autonomy.policy.protocol import ArgumentEvidence, Filled
 from selective_autonomy.policy.values.candidates import Candidate, CandidateSource
 from selective_autonomy.policy.values.reading import Reading, read_log, tokens_of
@@ -74,7 +77,7 @@ NAMES = (
     *("capital", "words", "digits", "all_digits", "length", "expression", "used_elsewhere"),
 )
 _TOKEN = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|\d+")
-_FILES = ("values.txt", "values.json")
+_TREES, _FACTS = "values.txt", "values.json"
 
 
 class RankedValues:
@@ -149,6 +152,39 @@ class RankedValues:
                 p = float(min(p_C[best], 1.0))
                 arguments.append(ArgumentEvidence(field=spec.id, value=value, p=p, copied=copied))
         return Filled(tuple(arguments), min(log_prob, 0.0))
+
+    def save(self, out: Path) -> None:
+        """Write `values.json` and, where there was something to learn, `values.txt` into the directory `out`."""
+        usual = {key: [[value, n] for value, n in values.items()] for key, values in self._usual.items()}
+        data = {
+            "names": NAMES,
+            "usual": usual,
+            "counts": self._counts,
+            "codes": self._codes,
+            "texts": self._texts,
+            "learned": self._booster is not None,
+        }
+        (out / _FACTS).write_text(json.dumps(data, ensure_ascii=False), encoding="utf-8")
+        if self._booster is not None:
+            (out / _TREES).write_text(self._booster.model_to_string(), encoding="utf-8")
+
+    @classmethod
+    def load(cls, path: Path, schema: ProcessSchema) -> RankedValues:
+        """Read what `save` wrote; it fills exactly as what was saved.
+
+        Raises:
+            ModelError: a file is missing, damaged, or has other columns than this version.
+        """
+        try:
+            data = json.loads((path / _FACTS).read_text(encoding="utf-8"))
+            if tuple(data["names"]) != NAMES:
+                raise ModelError(f"{path / _FACTS} has other columns than this version; train the policy again")
+            usual = {key: {value: int(n) for value, n in values} for key, values in data["usual"].items()}
+            trees = (path / _TREES).read_text(encoding="utf-8") if data["learned"] else None
+            booster = lightgbm.Booster(model_str=trees) if trees is not None else None
+            return cls(schema, usual, data["counts"], data["codes"], data["texts"], booster)
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, lightgbm.basic.LightGBMError) as err:
+            raise ModelError(f"{path} holds no ranker of values: {err}; train the policy again") from err
 
     def _p(self, head: str, spec: FieldSpec, candidates: Sequence[Candidate], log: Reading) -> NDArray[np.float64]:
         if len(candidates) == 1 or self._booster is None:

@@ -33,7 +33,10 @@ def tokens_of(text: str) -> tuple[str, ...]:
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """A customer message, the operator's head before it ("" where there is none), and how many forms were sent before."""
+    """A customer message; `after`: the operator's head before it ("" where there is none).
+
+    `forms_before`: how many forms were sent before it.
+    """
 
     text: str
     tokens: tuple[str, ...]
