@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from dagster_project.measurement import SEED
 from dagster_project.resources.workspace import ProcessPaths
 from selective_autonomy.errors import SplitError, TraceError
 from selective_autonomy.evaluation.accuracy import evaluate_policy
@@ -26,7 +27,6 @@ from selective_autonomy.traces.store import read_sessions, sha256_of
 if TYPE_CHECKING:
     from selective_autonomy.policy.protocol import Policy
 
-SEED = 0  # of the session bootstrap
 OnUnit = Callable[[str, int, int, str], None]  # what is done, units done, units in all, a note
 
 

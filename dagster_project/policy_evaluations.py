@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from dagster_project.evidence import add_evidence
-from dagster_project.policy_bench import SEED, PolicyBench
+from dagster_project.measurement import SEED
+from dagster_project.policy_bench import PolicyBench
 from dagster_project.policy_reports import curve_evidence, log_report, pictures_of, report_evidence, write_report
 from dagster_project.registry.tracking import Dataset, Tracking
 from selective_autonomy.errors import ProcessError
