@@ -12,12 +12,18 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from selective_autonomy.errors import CorruptTraceFile
+from selective_autonomy.errors import SelectiveAutonomyError
 
 # Levels of `process.comparison` -> how evidence files call their figures.
 FIGURE_NAMES = {"loose": "action_loose", "strict": "action_strict"}
 # Results that another command than the file's own measured: dotted key -> that command, its commit, date, seconds.
 ADDED = "added"
+
+
+class EvidenceDamaged(SelectiveAutonomyError, ValueError):
+    """An evidence file is there and cannot be read, so nothing is put into it."""
+
+    code = "evidence_damaged"
 
 
 def write_evidence(root: Path, name: str, *, command: str, seed: int, seconds: float, results: dict[str, Any]) -> Path:
@@ -28,10 +34,10 @@ def write_evidence(root: Path, name: str, *, command: str, seed: int, seconds: f
     unless `results` has it too.
 
     Raises:
-        CorruptTraceFile: there is a file already, and it cannot be read.
+        EvidenceDamaged: there is a file already, and it cannot be read.
     """
     path = root / "docs" / "benchmarks" / f"{name}.json"
-    old = _results(path)
+    old = _read(path)["results"] if path.exists() else {}
     results = _finite(results)
     for key, provenance in old.get(ADDED, {}).items():
         if _at(results, key) is None:
@@ -57,12 +63,12 @@ def add_evidence(root: Path, name: str, *, command: str, seed: int, seconds: flo
             both are mappings. Which command, commit and date each is from is kept under `results.added`.
 
     Raises:
-        CorruptTraceFile: the file is there and cannot be read.
+        EvidenceDamaged: the file is there and cannot be read.
     """
     path = root / "docs" / "benchmarks" / f"{name}.json"
     if not path.exists():
         write_evidence(root, name, command=command, seed=seed, seconds=seconds, results={})
-    evidence = json.loads(path.read_text(encoding="utf-8"))
+    evidence = _read(path)
     merged = evidence["results"]
     for key, value in results.items():
         _put(merged, key, _finite(value))
@@ -76,18 +82,18 @@ def figures_as_evidence(figures: Mapping[str, Any]) -> dict[str, Any]:
     return {FIGURE_NAMES.get(name, name): figure for name, figure in figures.items()}
 
 
-def _results(path: Path) -> dict[str, Any]:
-    """The results in an evidence file; empty where there is none.
+def _read(path: Path) -> dict[str, Any]:
+    """An evidence file.
 
     Raises:
-        CorruptTraceFile: it cannot be read.
+        EvidenceDamaged: it cannot be read.
     """
-    if not path.exists():
-        return {}
     try:
-        return dict(json.loads(path.read_text(encoding="utf-8"))["results"])
-    except (ValueError, KeyError, TypeError) as err:
-        raise CorruptTraceFile(path, 0, f"not an evidence file ({err!r}); restore it from git or delete it") from err
+        evidence = json.loads(path.read_text(encoding="utf-8"))
+        dict(evidence["results"])
+    except (OSError, ValueError, KeyError, TypeError) as err:
+        raise EvidenceDamaged(f"{path} is not an evidence file ({err!r}); restore it from git or delete it") from err
+    return dict(evidence)
 
 
 def _at(results: Mapping[str, Any], key: str) -> Any:

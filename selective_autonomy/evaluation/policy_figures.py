@@ -67,6 +67,7 @@ def learning_curve_png(curve: LearningCurve, *, figure: str = "tool") -> bytes:
     axes.set(
         xlabel=f"train sessions with {curve.procedure}",
         ylabel=f"{figure} accuracy",
+        ylim=(0, 1),
         title=f"{curve.procedure} of {curve.process_id}: {curve.sessions} test sessions",
     )
     axes.legend(frameon=False, fontsize=8)
