@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -90,7 +90,7 @@ class PolicyBench:
         if at_most < 1:
             raise SplitError(f"got {at_most} sessions to measure on, expected at least 1")
         picked = [held.test[i * len(held.test) // at_most] for i in range(at_most)]
-        return HeldOut(held.name, held.train, picked)
+        return replace(held, test=picked)
 
     def measure(self, name: str, held: HeldOut) -> PolicyReport:
         """Train the policy called `name` on the hold-out's train sessions, unless that was done; measure it.
@@ -112,6 +112,7 @@ class PolicyBench:
             policy=name,
             kind=self.params.policy_named(name).kind,
             holdout=held.name,
+            unseen=held.procedures,
             seed=SEED,
             train_sessions=len(held.train),
             train_seconds=trained.report.seconds if trained.report else None,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from dagster_project.evidence import figures_as_evidence
 from selective_autonomy.evaluation.accuracy import LevelFigures
 from selective_autonomy.evaluation.curves import LearningCurve
+from selective_autonomy.evaluation.outcomes import LEVELS
 from selective_autonomy.evaluation.policy_report import PolicyReport
 from selective_autonomy.params import DEFAULT_POLICY
 
@@ -34,6 +35,8 @@ def flat_figures(report: PolicyReport) -> dict[str, float]:
     """The report as flat numbers, for MLflow and Dagster: figures, tool accuracy by what was answered to, cost."""
     flat = {name: figure.value for name, figure in report.figures.items()}
     flat |= {f"tool_after_{name}": figures.tool.value for name, figures in report.by_trigger.items()}
+    if report.of_unseen is not None:
+        flat |= {f"{level}_of_unseen": getattr(report.of_unseen, level).value for level in LEVELS}
     cost = {**report.cost.model_dump(), "train_seconds": report.train_seconds}
     return flat | {name: float(value) for name, value in cost.items() if value is not None}
 
@@ -71,6 +74,7 @@ def report_evidence(report: PolicyReport) -> dict[str, Any]:
         "train_seconds": report.train_seconds,
         **report.cost.model_dump(),
         **figures_as_evidence({name: figure.model_dump() for name, figure in report.figures.items()}),
+        **({"of_unseen": _numbers(report.of_unseen)} if report.of_unseen else {}),
         "by_trigger": {name: _numbers(one) for name, one in report.by_trigger.items()},
         "by_procedure": {name: _numbers(one) for name, one in report.by_procedure.items()},
     }

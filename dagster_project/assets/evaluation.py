@@ -18,7 +18,7 @@ RIVAL_CHECK = process_check(
 
 
 @process_asset(
-    group="models",
+    group="monitoring",
     kinds={"python", "mlflow"},
     code=(
         "dagster_project/judged_steps.py",
@@ -56,7 +56,7 @@ def policy_evaluation(context: dg.AssetExecutionContext, workspace: Workspace, m
     yield made(context, workspace, version, facts)
     yield dg.AssetCheckResult(
         check_name=RIVAL_CHECK.name,
-        passed=ahead.low > 0,
+        passed=ahead.low > 0 or params.kind == "ngram",  # which is not better than itself
         severity=dg.AssetCheckSeverity.WARN,
         metadata={"tool_ahead": ahead.value, "low": ahead.low, "high": ahead.high},
     )

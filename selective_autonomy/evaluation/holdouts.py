@@ -21,11 +21,15 @@ HOLDOUTS: tuple[HoldoutName, ...] = get_args(HoldoutName)
 
 @dataclass(frozen=True)
 class HeldOut:
-    """Sessions to train on and sessions to measure on; neither is empty and no session is in both."""
+    """Sessions to train on and sessions to measure on; neither is empty and no session is in both.
+
+    `procedures`: those that no train session has open, where that is what the hold-out is about.
+    """
 
     name: HoldoutName
     train: list[Session]
     test: list[Session]
+    procedures: tuple[str, ...] = ()
 
 
 def hold_out(
@@ -46,7 +50,8 @@ def hold_out(
         return _checked(HeldOut(name, train, [s for s in split if splits[s.session_id] == "test"]))
     apart = _apart(name, params or HoldoutParams())
     train = [s for s in split if splits[s.session_id] == "train" and not apart(s)]
-    held = _checked(HeldOut(name, train, [s for s in split if apart(s)]))
+    procedures = params.procedures if params and name == "processes" else ()
+    held = _checked(HeldOut(name, train, [s for s in split if apart(s)], procedures))
     both = {s.operator_id for s in held.train} & {s.operator_id for s in held.test}
     if name == "operators" and both:
         raise SplitError(

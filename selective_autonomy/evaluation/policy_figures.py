@@ -98,5 +98,5 @@ def _points_png(names: Sequence[str], series: Mapping[str, Sequence[Figure | Non
         )
     axes.set_yticks(range(len(names)), names, fontsize=8)
     axes.set(xlabel="share right", xlim=(0, 1), ylim=(len(names) - 0.5, -0.5), title=title)
-    axes.legend(frameon=False, fontsize=8, loc="lower left")
+    drawing.legend(frameon=False, fontsize=8, loc="outside lower center", ncols=4)
     return png(drawing)

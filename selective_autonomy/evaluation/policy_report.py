@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 
@@ -30,6 +30,8 @@ class PolicyReport(Frozen):
         holdout: what kept the measured sessions apart: "none" (the test split), "operators", "processes".
         figures: as `evaluate_policy` gives them. by_...: the levels on parts of the steps, largest part first;
             `by_trigger`: after a customer's new text, after a form's result, ...
+        of_unseen: the levels on the steps done for procedures that no train session had open; None: there are none.
+            Sessions of such a procedure often have known ones open beside it, whose steps are not as hard.
         fields: "form.field" -> share right, given the right form.
         train_sessions, train_seconds: what the policy was trained on, and for how long; None: not known.
     """
@@ -45,6 +47,7 @@ class PolicyReport(Frozen):
     by_procedure: dict[str, LevelFigures]
     by_operator: dict[str, LevelFigures]
     by_trigger: dict[str, LevelFigures]
+    of_unseen: LevelFigures | None = None
     fields: dict[str, Figure]
     cost: ReplayCost
     train_sessions: int | None = None
@@ -60,6 +63,9 @@ class PolicyReport(Frozen):
         lines = [f"**{self.title}**: {self.sessions} sessions, {self.steps} steps{self._cost()}", ""]
         lines += ["| figure, % | value | 95 % interval | n |", "|---|---|---|---|"]
         lines += [f"| {name} | {_row(figure)} |" for name, figure in self.figures.items()]
+        if self.of_unseen is not None:
+            lines += ["", "| steps of unseen procedures only | steps | tool, % | 95 % interval | loose | strict |"]
+            lines += ["|---|---|---|---|---|---|", f"| all | {_levels(self.of_unseen)} |"]
         for name, groups in (
             ("action type", self.by_action), ("procedure", self.by_procedure), ("answer to", self.by_trigger)
         ):  # fmt: skip
@@ -104,6 +110,7 @@ def report_policy(
     policy: str,
     kind: str,
     holdout: str = "none",
+    unseen: Collection[str] = (),
     seed: int,
     cost: ReplayCost | None = None,
     train_sessions: int | None = None,
@@ -112,12 +119,14 @@ def report_policy(
     """Measure replayed steps in every way at once.
 
     Args:
+        unseen: procedures that no train session had open.
         cost: where the steps do not carry their own (read back from a file).
         seed: of the session bootstrap.
 
     Raises:
         SplitError: there are no steps.
     """
+    apart = by_group(replayed, lambda r: str(procedure_of(r, schema) in unseen), seed=seed)
     return PolicyReport(
         process_id=schema.id,
         policy=policy,
@@ -130,6 +139,7 @@ def report_policy(
         by_procedure=by_group(replayed, lambda r: procedure_of(r, schema), seed=seed),
         by_operator=by_group(replayed, operator, seed=seed),
         by_trigger=by_group(replayed, trigger, seed=seed),
+        of_unseen=apart.get("True"),
         fields=by_field(replayed, seed=seed),
         cost=cost or ReplayCost.of(replayed),
         train_sessions=train_sessions,

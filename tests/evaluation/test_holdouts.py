@@ -43,6 +43,7 @@ def test_unseen_operators_are_measured_on_all_their_sessions_and_trained_on_none
 def test_an_unseen_process_takes_every_session_that_has_it_open_also_beside_others() -> None:
     held = hold_out("processes", SESSIONS, SIDES, HoldoutParams(procedures=("sleep",)))
     assert (ids(held.train), ids(held.test)) == (["a", "e"], ["b", "c"])
+    assert held.procedures == ("sleep",)
 
 
 def test_an_operator_on_both_sides_is_refused() -> None:

@@ -49,6 +49,16 @@ def test_the_order_tolerant_figure_never_stands_without_the_plain_one() -> None:
     assert {"strict", "order_tolerant_strict"} <= set(named)
 
 
+def test_steps_of_an_unseen_procedure_are_told_apart_from_those_of_known_ones_beside_it() -> None:
+    steps = replayed(session("a", [HELLO, TABLE, TABLE], procedures=("eat", "sleep")), HELLO, TABLE, HELLO)
+    made = report_policy(steps, schema(), policy="p", kind="ngram", holdout="processes", unseen=("eat",), seed=0)
+    assert made.of_unseen is not None
+    assert (made.of_unseen.tool.value, made.of_unseen.tool.n) == (0.5, 2)
+    assert made.figures["tool"].n == 3
+    assert "steps of unseen procedures only" in made.markdown()
+    assert desk_report().of_unseen is None
+
+
 def test_the_fields_with_most_errors_are_shown_first() -> None:
     made = desk_report()
     shown = [line.split(" | ")[0].strip("| ") for line in made.markdown().splitlines()]
