@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 from dagster_project.measurement import SEED
 from dagster_project.resources.workspace import ProcessPaths
 from selective_autonomy.errors import SplitError, TraceError
-from selective_autonomy.evaluation.accuracy import evaluate_policy
+from selective_autonomy.evaluation.accuracy import by_group, evaluate_policy
 from selective_autonomy.evaluation.curves import CurvePoint, LearningCurve, measured_sessions, stretches
 from selective_autonomy.evaluation.holdouts import HeldOut, HoldoutName, hold_out
+from selective_autonomy.evaluation.outcomes import procedure_of
 from selective_autonomy.evaluation.policy_report import PolicyReport, report_policy
 from selective_autonomy.evaluation.replay import ReplayedStep, replay
 from selective_autonomy.params import DEFAULT_POLICY, PolicyParams, ProcessParams, load_params
@@ -137,12 +138,14 @@ class PolicyBench:
                 trained = self.trained(name, stretch.train)
                 replayed = self._replay(f"{name} after {stretch.own} of its own", trained, test)
                 steps = len(replayed)
+                groups = by_group(replayed, lambda r: procedure_of(r, self.schema), seed=SEED)
                 points.append(
                     CurvePoint(
                         policy=name,
                         own=stretch.own,
                         others=stretch.others,
                         figures=evaluate_policy(replayed, seed=SEED),
+                        own_steps=groups.get(procedure),
                         train_seconds=trained.report.seconds if trained.report else None,
                     )
                 )

@@ -87,7 +87,8 @@ def curve_evidence(curve: LearningCurve) -> dict[str, Any]:
     for point in curve.points:
         shown = {name: point.figures[name].model_dump() for name in CURVE_FIGURES if name in point.figures}
         facts = {"own": point.own, "others": point.others, "train_seconds": point.train_seconds}
-        points.setdefault(point.policy, []).append({**facts, **figures_as_evidence(shown)})
+        own = {"own_steps": _numbers(point.own_steps)} if point.own_steps else {}
+        points.setdefault(point.policy, []).append({**facts, **own, **figures_as_evidence(shown)})
     return {f"learning_curves.{curve.procedure}.{policy}": rows for policy, rows in points.items()}
 
 

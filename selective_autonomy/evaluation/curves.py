@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from selective_autonomy.errors import SplitError
+from selective_autonomy.evaluation.accuracy import LevelFigures
 from selective_autonomy.evaluation.intervals import Figure
 from selective_autonomy.frozen import Frozen
 from selective_autonomy.traces.schema import Session
@@ -22,12 +23,17 @@ class Stretch:
 
 
 class CurvePoint(Frozen):
-    """A policy trained on `own` sessions of the procedure and `others` without it; `figures` as `evaluate_policy`."""
+    """A policy trained on `own` sessions of the procedure and `others` without it.
+
+    `figures`: as `evaluate_policy`, on every step of the measured sessions. `own_steps`: the levels on the steps done
+    for the procedure itself; sessions often have others open beside it, whose steps the own sessions teach little of.
+    """
 
     policy: str
     own: int
     others: int
     figures: dict[str, Figure]
+    own_steps: LevelFigures | None = None
     train_seconds: float | None = None
 
 
@@ -43,10 +49,12 @@ class LearningCurve(Frozen):
     def markdown(self) -> str:
         """One row a point."""
         lines = [f"**{self.procedure} of {self.process_id}**: {self.sessions} test sessions, {self.steps} steps", ""]
-        lines += ["| policy | own sessions | others | tool, % | strict, % | form exact, % | training, s |"]
-        lines += ["|---|---|---|---|---|---|---|"]
+        own = f"tool of {self.procedure}'s own steps, %"
+        lines += [f"| policy | own sessions | others | {own} | tool, % | strict, % | form exact, % | training, s |"]
+        lines += ["|---|---|---|---|---|---|---|---|"]
         for point in self.points:
-            cells = [_cell(point.figures.get(name)) for name in ("tool", "strict", "form_exact")]
+            cells = [_cell(point.own_steps.tool if point.own_steps else None)]
+            cells += [_cell(point.figures.get(name)) for name in ("tool", "strict", "form_exact")]
             took = "–" if point.train_seconds is None else f"{point.train_seconds:.0f}"
             lines.append(f"| {point.policy} | {point.own} | {point.others} | {' | '.join(cells)} | {took} |")
         return "\n".join(lines) + "\n"

@@ -44,29 +44,30 @@ def comparison_png(reports: Sequence[PolicyReport]) -> bytes:
     return _points_png(names, series, title=title)
 
 
-def learning_curve_png(curve: LearningCurve, *, figure: str = "tool") -> bytes:
-    """Accuracy against the procedure's own train sessions, a line a policy and variant, intervals as bands.
+def learning_curve_png(curve: LearningCurve) -> bytes:
+    """Tool accuracy on the procedure's own steps against its own train sessions, a line a policy and variant.
 
-    The axis is linear up to 25 sessions and logarithmic from there, so that 0 has a place on it.
+    Intervals are bands. The axis is linear up to 25 sessions and logarithmic from there, so that 0 has a place on it.
+    Points of sessions without a step of the procedure are left out.
     """
     drawing, axes = canvas()
-    lines = sorted({(point.policy, point.others) for point in curve.points})
-    policies = sorted({policy for policy, _ in lines})
-    for policy, others in lines:
-        points = [p for p in curve.points if (p.policy, p.others) == (policy, others) and figure in p.figures]
-        points.sort(key=lambda point: point.own)
-        x, got = [point.own for point in points], [point.figures[figure] for point in points]
+    policies = sorted({point.policy for point in curve.points})
+    for policy, others in sorted({(point.policy, point.others) for point in curve.points}):
+        of_line = [p for p in curve.points if (p.policy, p.others) == (policy, others)]
+        got = {p.own: p.own_steps.tool for p in sorted(of_line, key=lambda p: p.own) if p.own_steps is not None}
         colour = _COLOURS[policies.index(policy) % len(_COLOURS)]
         label = f"{policy}, beside {others} others" if others else f"{policy}, alone"
-        axes.plot(x, [g.value for g in got], color=colour, ls="--" if others else "-", marker="o", ms=4, label=label)
-        axes.fill_between(x, [g.low for g in got], [g.high for g in got], color=colour, alpha=0.12, lw=0)
+        style = "--" if others else "-"
+        axes.plot(list(got), [g.value for g in got.values()], color=colour, ls=style, marker="o", ms=4, label=label)
+        low, high = [g.low for g in got.values()], [g.high for g in got.values()]
+        axes.fill_between(list(got), low, high, color=colour, alpha=0.12, lw=0)
     sizes = sorted({point.own for point in curve.points})
     axes.set_xscale("symlog", linthresh=25)
-    axes.set_xticks(sizes, [str(size) for size in sizes])
+    axes.set_xticks(sizes, [str(size) for size in sizes], fontsize=7)
     axes.minorticks_off()
     axes.set(
         xlabel=f"train sessions with {curve.procedure}",
-        ylabel=f"{figure} accuracy",
+        ylabel="tool accuracy on its own steps",
         ylim=(0, 1),
         title=f"{curve.procedure} of {curve.process_id}: {curve.sessions} test sessions",
     )

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from selective_autonomy.errors import SplitError
+from selective_autonomy.evaluation.accuracy import LevelFigures
 from selective_autonomy.evaluation.curves import CurvePoint, LearningCurve, measured_sessions, stretches
 from selective_autonomy.evaluation.intervals import Figure
 from selective_autonomy.traces.splits import Split
@@ -60,11 +61,15 @@ def test_every_stretch_holds_the_one_before_it_and_nothing_that_is_measured(size
 
 def test_a_curve_survives_json_and_its_table_has_a_row_a_point() -> None:
     half = Figure(value=0.5, low=0.4, high=0.6, n=10)
+    own = LevelFigures(tool=half.model_copy(update={"value": 0.55}), loose=half, strict=half)
+    figures = {"tool": half, "strict": half}
     points = (
-        CurvePoint(policy="ngram", own=25, others=0, figures={"tool": half, "strict": half}, train_seconds=1.0),
+        CurvePoint(policy="ngram", own=25, others=0, figures=figures, own_steps=own, train_seconds=1.0),
         CurvePoint(policy="ngram", own=0, others=90, figures={"tool": half}),
     )
     curve = LearningCurve(process_id="inn", procedure="eat", sessions=2, steps=10, points=points)
     assert LearningCurve.model_validate_json(curve.model_dump_json()) == curve
-    assert "| ngram | 25 | 0 | 50.0 (40.0 – 60.0) | 50.0 (40.0 – 60.0) | – | 1 |" in curve.markdown()
-    assert "| ngram | 0 | 90 | 50.0 (40.0 – 60.0) | – | – | – |" in curve.markdown()
+    assert (
+        "| ngram | 25 | 0 | 55.0 (40.0 – 60.0) | 50.0 (40.0 – 60.0) | 50.0 (40.0 – 60.0) | – | 1 |" in curve.markdown()
+    )
+    assert "| ngram | 0 | 90 | – | 50.0 (40.0 – 60.0) | – | – | – |" in curve.markdown()

@@ -14,7 +14,9 @@ from typer.testing import CliRunner, Result
 
 from dagster_project.cli import app
 from dagster_project.registry.tracking import Tracking
+from selective_autonomy.evaluation.accuracy import LevelFigures
 from selective_autonomy.evaluation.curves import LearningCurve
+from selective_autonomy.evaluation.outcomes import LEVELS
 from selective_autonomy.evaluation.policy_report import PolicyReport
 from selective_autonomy.params import SplitShares, load_params
 from selective_autonomy.process.schema import save_process
@@ -113,6 +115,7 @@ def test_a_learning_curve_grows_with_the_procedures_own_sessions(bank: Path) -> 
     folder = bank / ".state" / "evaluation" / "bank" / "curves" / "card"
     curve = LearningCurve.model_validate_json((folder / "curve.json").read_text(encoding="utf-8"))
     assert [(p.own, p.others) for p in curve.points] == [(5, 0), (10, 0), (24, 0), (0, 24), (5, 24), (10, 24), (24, 24)]
+    assert curve.points[3].own_steps == LevelFigures(**{n: curve.points[3].figures[n] for n in LEVELS})
     assert curve.points[3].figures["tool"].value < curve.points[-1].figures["tool"].value
     assert (folder / "curve.png").stat().st_size > 5_000
     assert [row["own"] for row in evidence(bank)["learning_curves"]["card"]["counts"]] == [5, 10, 24, 0, 5, 10, 24]
