@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 
 from dagster_project.demo import completed
-from dagster_project.evidence import write_evidence
+from dagster_project.evidence import figures_as_evidence, write_evidence
 from dagster_project.pipeline import PipelineResult, run_pipeline
 from dagster_project.resources.workspace import ProcessPaths
 from selective_autonomy.params import load_params
@@ -27,6 +27,8 @@ REFERENCE: dict[str, dict[str, float]] = {
         "policy.action_loose": 0.580,
         "policy.action_strict": 0.549,
         "policy.form_exact": 0.520,
+        "policy.unseen_operators.tool": 0.662,
+        "policy.unseen_processes.tool": 0.294,
         "critic.auroc": 0.818,
         "critic.auroc_policy_probability": 0.775,
         "critic.ece": 0.009,
@@ -45,6 +47,7 @@ REFERENCE: dict[str, dict[str, float]] = {
 }
 SHOWN_ROWS = (
     *("policy.tool", "policy.action_loose", "policy.action_strict", "policy.form_exact"),
+    *("policy.unseen_operators.tool", "policy.unseen_processes.tool"),
     *("critic.auroc", "critic.auroc_policy_probability", "critic.ece"),
     *(
         f"certified.{loss}.{alpha}.{what}"
@@ -107,11 +110,10 @@ def fetch_corpus(name: str, data: Path, source: Path | None, console: Console) -
 def corpus_figures(reports: Mapping[str, Any]) -> dict[str, Any]:
     """The evidence file's keys from the replay evaluation's reports (loss "tool" and loss "strict")."""
     tool, strict = reports["tool"], reports["strict"]
-    names = {"tool": "tool", "loose": "action_loose", "strict": "action_strict"}
     return {
         "sessions": tool["sessions"],
         "steps": tool["steps"],
-        "policy": {names.get(key, key): figure for key, figure in tool["policy"].items()},
+        "policy": figures_as_evidence(tool["policy"]),
         "critic": tool["critic"],
         "critic_strict": strict["critic"],
         "certified": {

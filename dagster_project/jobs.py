@@ -11,6 +11,7 @@ LOOP = (
     "critic",
     "certificate",
     "decision_bundle",
+    "policy_evaluation",
     "replay_evaluation",
     "drift_report",
 )

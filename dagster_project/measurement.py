@@ -12,13 +12,8 @@ import numpy as np
 from dagster_project.judged_steps import LOSSES, JudgedStep, read_judged
 from dagster_project.process_data import sessions_of
 from dagster_project.resources.workspace import ProcessPaths
-from selective_autonomy.evaluation.report import (
-    EvaluationReport,
-    ScoredSteps,
-    certified_by_alpha,
-    evaluate_critic,
-    evaluate_policy,
-)
+from selective_autonomy.evaluation.accuracy import evaluate_policy
+from selective_autonomy.evaluation.report import EvaluationReport, ScoredSteps, certified_by_alpha, evaluate_critic
 from selective_autonomy.params import ProcessParams
 from selective_autonomy.process.comparison import same_action
 from selective_autonomy.process.schema import ProcessSchema, load_process

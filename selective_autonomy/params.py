@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import yaml
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, TypeAdapter, ValidationError, model_validator
 
 from selective_autonomy.errors import ProcessError
 from selective_autonomy.frozen import Frozen
@@ -124,9 +124,13 @@ class PreferenceParams(Frozen):
     seed: int
 
 
+DEFAULT_POLICY = "policy"  # what the process's own policy is called beside its rivals
 PolicyParams = Annotated[
     MajorityParams | NgramParams | RegressionParams | PromptingParams | CausalLMParams, Field(discriminator="kind")
 ]
+
+
+_policy_adapter: TypeAdapter[PolicyParams] = TypeAdapter(PolicyParams)
 
 
 class CriticParams(Frozen):
@@ -151,12 +155,32 @@ class CertificateParams(Frozen):
     cuts: int = Field(gt=0)
 
 
+class HoldoutParams(Frozen):
+    """What the evaluation of unseen operators and unseen processes keeps out of training.
+
+    `operators`: ids. `operator_labels`: a session that bears all of these labels is its operator's. `procedures`:
+    every session that has one of them open.
+    """
+
+    operators: tuple[str, ...] = ()
+    operator_labels: dict[str, str] = Field(default_factory=dict)
+    procedures: tuple[str, ...] = ()
+
+
+class CurveParams(Frozen):
+    """Learning curves: of which procedures, after how many of their train sessions (and after all of them)."""
+
+    procedures: tuple[str, ...] = Field(min_length=1)
+    sizes: tuple[Annotated[int, Field(gt=0)], ...] = Field(min_length=1)
+
+
 class ProcessParams(Frozen):
     """One process through the whole loop.
 
     `source`: which importer brings its traces. `feedback`: who judges proposals in the copilot replay:
     the desk's simulated operators, or the log (same tool / strictly the same action). `cases`,
-    `new_cases`, `seed` are for source "desk".
+    `new_cases`, `seed` are for source "desk". `policy` is the one that is released; `rivals` are trained and measured
+    beside it when `selective-autonomy evaluate` is asked to, never released.
     """
 
     source: Literal["desk", "star", "abcd", "jsonl"]
@@ -166,8 +190,38 @@ class ProcessParams(Frozen):
     split: SplitShares
     feedback: Literal["desk", "log_tool", "log_strict"]
     policy: PolicyParams
+    rivals: dict[str, PolicyParams] = Field(default_factory=dict)
+    holdouts: HoldoutParams | None = None
+    curves: CurveParams | None = None
     critic: CriticParams
     certificate: CertificateParams
+
+    @model_validator(mode="after")
+    def _the_default_has_one_name(self) -> ProcessParams:
+        if DEFAULT_POLICY in self.rivals:
+            raise ValueError(f"a rival is called {DEFAULT_POLICY!r}, which is the name of the process's own policy")
+        return self
+
+    def policy_named(self, name: str) -> PolicyParams:
+        """The policy called `name`: "policy" is the process's own, then a rival's name, then a kind.
+
+        A kind means the process's own policy if that is of it, then the first rival of it, then that kind as it is
+        without any parameter.
+
+        Raises:
+            ProcessError: there is none.
+        """
+        named = {DEFAULT_POLICY: self.policy, **self.rivals}
+        of_kind = [params for params in named.values() if params.kind == name]
+        if name in named or of_kind:
+            return named[name] if name in named else of_kind[0]
+        try:
+            return _policy_adapter.validate_python({"kind": name})
+        except ValidationError as err:
+            raise ProcessError(
+                f"no policy {name!r}: expected {sorted(named)}, or a kind that needs no parameters; describe it under "
+                "rivals of the process in params.yaml"
+            ) from err
 
 
 class ValidationParams(Frozen):

@@ -38,6 +38,7 @@ def copilot_feedback(
     from dagster_project.judged_steps import judged_table, write_judged
     from dagster_project.process_data import sessions_of
     from quality_checks.feedback import validate_feedback
+    from selective_autonomy.evaluation.replay import ReplayCost
     from selective_autonomy.process.schema import load_process
     from selective_autonomy.traces.store import sha256_of
 
@@ -53,7 +54,11 @@ def copilot_feedback(
     table = judged_table(judged, load_process(paths.schema))
     result = validate_feedback(table, workspace.params().validation)
     write_judged(result.good, paths.feedback)
+    # Beside the table and not in it: seconds differ from run to run, the data must not.
+    cost = ReplayCost.of([one.replayed for one in judged])
+    paths.replay_cost.write_text(cost.model_dump_json(), encoding="utf-8")
     facts = {
+        **{name: value for name, value in cost.model_dump().items() if value is not None},
         "sessions": total,
         "judged_steps": len(table),
         "set_aside_as_bad": len(result.bad),

@@ -17,6 +17,7 @@ from selective_autonomy.errors import SelectiveAutonomyError
 GROUPS = {
     "traces": "dagster_project.cli.traces",
     "pipeline": "dagster_project.cli.pipeline",
+    "evaluate": "dagster_project.cli.evaluate",
     "release": "dagster_project.cli.release",
     "bench": "dagster_project.cli.bench",
 }

@@ -67,6 +67,15 @@ class ProcessPaths:
         return self.stage("copilot") / "feedback.parquet"
 
     @property
+    def replay_cost(self) -> Path:
+        """Seconds and tokens a step of the replay behind `feedback`."""
+        return self.stage("copilot") / "cost.json"
+
+    @property
+    def policy_evaluation(self) -> Path:
+        return self.stage("policy_evaluation") / "report.json"
+
+    @property
     def critic(self) -> Path:
         return self.stage("critic")
 
@@ -126,6 +135,7 @@ class ProcessPaths:
             "decision_bundle": self.registered,
             "approval": self.approval,
             "serving_bento": self.bento,
+            "policy_evaluation": self.policy_evaluation,
             "replay_evaluation": self.evaluation,
             "drift_report": self.drift,
         }[asset]

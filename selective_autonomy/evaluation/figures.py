@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from selective_autonomy.evaluation.intervals import Figure
 
-_BLUE, _GREY, _RED = "#1f5fa8", "#8a8a8a", "#b3261e"
+BLUE, GREY, RED = "#1f5fa8", "#8a8a8a", "#b3261e"
 _DOTS_PER_INCH = 130
 
 
@@ -30,25 +30,25 @@ def risk_coverage_png(
         curves: name -> (scores_N, right_N); the first is drawn strongest.
         alpha: the promised risk, a horizontal line. coverage: the certified coverage, a vertical line.
     """
-    canvas, axes = _canvas()
+    drawing, axes = canvas()
     for i, (name, (scores_N, right_N)) in enumerate(curves.items()):
         coverage_K, errors_K = risk_coverage(scores_N, right_N)
-        colour, width = (_BLUE, 2.0) if i == 0 else (_GREY, 1.4)
+        colour, width = (BLUE, 2.0) if i == 0 else (GREY, 1.4)
         axes.plot(coverage_K, errors_K / coverage_K, label=name, color=colour, lw=width, zorder=3 - (i > 0))
     if alpha is not None:
-        axes.axhline(alpha, color=_RED, lw=1, ls="--", label=f"alpha {alpha:g}")
+        axes.axhline(alpha, color=RED, lw=1, ls="--", label=f"alpha {alpha:g}")
     if coverage is not None:
-        axes.axvline(coverage, color=_RED, lw=1, ls=":", label=f"certified coverage {coverage:.2f}")
+        axes.axvline(coverage, color=RED, lw=1, ls=":", label=f"certified coverage {coverage:.2f}")
     axes.set(xlabel="step coverage", ylabel="selective risk", xlim=(0, 1), ylim=(0, None), title="Risk and coverage")
     axes.legend(frameon=False)
-    return _png(canvas)
+    return png(drawing)
 
 
 def reliability_png(p_N: ArrayLike, right_N: ArrayLike, *, bins: int = 10) -> bytes:
     """Share accepted against p_accept in bins of equal count, with the number of steps behind each point."""
     p, right = np.asarray(p_N, dtype=np.float64), np.asarray(right_N, dtype=bool)
-    canvas, axes = _canvas()
-    axes.plot([0, 1], [0, 1], color=_GREY, lw=1, ls="--", label="calibrated")
+    drawing, axes = canvas()
+    axes.plot([0, 1], [0, 1], color=GREY, lw=1, ls="--", label="calibrated")
     groups = [g for g in np.array_split(np.argsort(p, kind="stable"), bins) if g.size]
     mean_B = np.array([p[g].mean() for g in groups])
     share_B = np.array([right[g].mean() for g in groups])
@@ -57,7 +57,7 @@ def reliability_png(p_N: ArrayLike, right_N: ArrayLike, *, bins: int = 10) -> by
         mean_B,
         share_B,
         yerr=error_B,
-        color=_BLUE,
+        color=BLUE,
         marker="o",
         ms=4,
         lw=1.6,
@@ -66,23 +66,23 @@ def reliability_png(p_N: ArrayLike, right_N: ArrayLike, *, bins: int = 10) -> by
     )
     axes.set(xlabel="p_accept", ylabel="share accepted", xlim=(0, 1), ylim=(0, 1), title="Reliability of p_accept")
     axes.legend(frameon=False)
-    return _png(canvas)
+    return png(drawing)
 
 
 def loss_curve_png(steps: Sequence[int], losses: Sequence[float], *, held_out: dict[int, float] | None = None) -> bytes:
     """Training loss (nats a token) against optimiser steps, with held-out losses where there are any."""
-    canvas, axes = _canvas()
-    axes.plot(list(steps), list(losses), color=_BLUE, lw=1.4, label="train")
+    drawing, axes = canvas()
+    axes.plot(list(steps), list(losses), color=BLUE, lw=1.4, label="train")
     if held_out:
-        axes.plot(list(held_out), list(held_out.values()), color=_RED, marker="o", ms=4, lw=1.2, label="held out")
+        axes.plot(list(held_out), list(held_out.values()), color=RED, marker="o", ms=4, lw=1.2, label="held out")
     axes.set(xlabel="optimiser step", ylabel="loss, nats a token", title="Training loss")
     axes.legend(frameon=False)
-    return _png(canvas)
+    return png(drawing)
 
 
 def trade_off_png(points: Mapping[str, tuple[Figure, Figure]], *, x: str, y: str, title: str) -> bytes:
     """Named points with their 95 % intervals both ways, in %: what a gain in one figure costs in the other."""
-    canvas, axes = _canvas()
+    drawing, axes = canvas()
     for i, (name, (across, up)) in enumerate(points.items()):
         axes.errorbar(
             100 * across.value,
@@ -94,28 +94,30 @@ def trade_off_png(points: Mapping[str, tuple[Figure, Figure]], *, x: str, y: str
             lw=0,
             elinewidth=0.7,
             capsize=2,
-            color=(_BLUE, _RED, _GREY)[i % 3],
+            color=(BLUE, RED, GREY)[i % 3],
             label=name,
         )
     axes.set(xlabel=x, ylabel=y, title=title)
     axes.legend(frameon=False, fontsize=7)
-    return _png(canvas)
+    return png(drawing)
 
 
-def _canvas() -> tuple[Canvas, Axes]:
+def canvas(*, height: float = 4.2) -> tuple[Canvas, Axes]:
+    """An empty figure in the house style, 6 by `height` inches, and its axes."""
     # Through the object interface: no global state, no display, safe beside other threads.
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    canvas = Figure(figsize=(6, 4.2), layout="constrained")
-    FigureCanvasAgg(canvas)
-    axes = canvas.add_subplot()
+    drawing = Figure(figsize=(6, height), layout="constrained")
+    FigureCanvasAgg(drawing)
+    axes = drawing.add_subplot()
     axes.grid(color="#e3e3e3", lw=0.6)
     axes.spines[["top", "right"]].set_visible(False)
-    return canvas, axes
+    return drawing, axes
 
 
-def _png(canvas: Canvas) -> bytes:
+def png(drawing: Canvas) -> bytes:
+    """The same drawing gives the same bytes."""
     out = io.BytesIO()
-    canvas.savefig(out, format="png", dpi=_DOTS_PER_INCH, metadata={"Software": None})
+    drawing.savefig(out, format="png", dpi=_DOTS_PER_INCH, metadata={"Software": None})
     return out.getvalue()

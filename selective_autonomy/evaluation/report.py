@@ -11,7 +11,6 @@ from numpy.typing import ArrayLike, NDArray
 
 from selective_autonomy.certify.certify import certify
 from selective_autonomy.certify.sessions import certify_sessions
-from selective_autonomy.errors import SplitError
 from selective_autonomy.evaluation.intervals import (
     Figure,
     binomial_interval,
@@ -20,13 +19,8 @@ from selective_autonomy.evaluation.intervals import (
     statistic_interval,
 )
 from selective_autonomy.evaluation.metrics import augrc, aurc, auroc, brier, ece
-from selective_autonomy.evaluation.replay import ReplayedStep
 from selective_autonomy.frozen import Frozen
 from selective_autonomy.params import CertificateParams
-from selective_autonomy.process.actions import SubmitForm
-from selective_autonomy.process.actions import head as head_of
-from selective_autonomy.process.comparison import Level, same_action
-from selective_autonomy.traces.screen import Step
 
 
 @dataclass(frozen=True)
@@ -80,41 +74,6 @@ class EvaluationReport(Frozen):
                 refused = f"{got.refusal}{missing}" if got.refusal else ""
                 lines.append(f"| {promise} | {alpha} | {cells[0]} | {cells[1]} | {refused} |")
         return "\n".join(lines) + "\n"
-
-
-def evaluate_policy(
-    replayed: Sequence[ReplayedStep], *, seed: int, unanswered: Sequence[Step] = ()
-) -> dict[str, Figure]:
-    """Accuracy of proposals against the logged actions, at each level and for each kind of thing.
-
-    `tool`, `loose`, `strict`: shares of steps (see process.comparison). `form_exact`: forms filled exactly right
-    among those where the right form was proposed. `session_tool`, ...: sessions with every step right,
-    teacher-forced. Intervals: session bootstrap; exact for whole sessions. `unanswered`: steps for which the policy had
-    no proposal; each is wrong at every level.
-    """
-    logged = [r.step for r in replayed] + list(unanswered)
-    if not logged:
-        raise SplitError("no replayed steps to evaluate; expected a non-empty split")
-    session_of_N = [step.session.session_id for step in logged]
-    no_proposal = [False] * len(unanswered)
-    right: dict[Level, NDArray[np.bool_]] = {}
-    levels: tuple[Level, ...] = ("tool", "loose", "strict")
-    for level in levels:
-        same = [same_action(r.proposal.action, r.step.action, level) for r in replayed]
-        right[level] = np.array(same + no_proposal, dtype=bool)
-    figures: dict[str, Figure] = {level: share_interval(right[level], session_of_N, seed=seed) for level in levels}
-    form_N = right["tool"] & np.array([isinstance(step.action, SubmitForm) for step in logged])
-    figures["form_exact"] = share_interval(right["loose"] & form_N, session_of_N, of_N=form_N, seed=seed)
-    types = np.array([head_of(step.action).partition(":")[0] for step in logged])
-    for kind in sorted(set(types.tolist())):
-        figures[f"tool_{kind}"] = share_interval(
-            right["tool"] & (types == kind), session_of_N, of_N=types == kind, seed=seed
-        )
-    session_N = session_codes(session_of_N)
-    for level in levels:
-        wrong_S = np.bincount(session_N, weights=~right[level])
-        figures[f"session_{level}"] = binomial_interval(int((wrong_S == 0).sum()), int(wrong_S.size))
-    return figures
 
 
 def evaluate_critic(test: ScoredSteps, p_head_N: ArrayLike, *, seed: int) -> dict[str, Figure]:

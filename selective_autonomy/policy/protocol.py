@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -142,4 +142,13 @@ class Policy(Protocol):
 
         Equal to `propose` on every `step.before`, in one forward pass.
         """
+        ...
+
+
+@runtime_checkable
+class CountsTokens(Protocol):
+    """What a policy that reads tokens can also say; the evaluation asks those that can."""
+
+    def tokens_read(self, session: Session) -> int:
+        """How many tokens `replay` of this log reads in its prompts; decoded arguments do not count."""
         ...

@@ -5,6 +5,7 @@ import pytest
 from desk_world import Judged, world
 
 from selective_autonomy.errors import SplitError
+from selective_autonomy.evaluation.accuracy import evaluate_policy
 from selective_autonomy.evaluation.metrics import auroc
 from selective_autonomy.evaluation.replay import ReplayedStep
 from selective_autonomy.evaluation.report import (
@@ -12,7 +13,6 @@ from selective_autonomy.evaluation.report import (
     ScoredSteps,
     certified_by_alpha,
     evaluate_critic,
-    evaluate_policy,
     evaluate_threshold,
 )
 from selective_autonomy.gate import decide

@@ -19,8 +19,9 @@ BANK = {
     "split": {"train": 0.4, "fit": 0.25, "calibrate": 0.2, "test": 0.15},
     "feedback": "log_tool",
     "policy": {
-        "base": "scratch", "hidden": 32, "layers": 1, "heads": 2, "vocabulary": 400, "context": 512, "epochs": 2,
-        "batch_tokens": 2048, "learning_rate": 0.01, "warmup": 0.1, "weight_decay": 0.0, "lora_rank": 0, "seed": 1,
+        "kind": "causal_lm", "base": "scratch", "hidden": 32, "layers": 1, "heads": 2, "vocabulary": 400,
+        "context": 512, "epochs": 2, "batch_tokens": 2048, "learning_rate": 0.01, "warmup": 0.1, "weight_decay": 0.0,
+        "lora_rank": 0, "seed": 1,
     },
     "critic": {"trees": 20, "leaves": 4, "learning_rate": 0.1, "min_leaf": 5, "seed": 1},
     "certificate": {"alpha": 0.2, "alpha_session": None, "delta": 0.1, "cuts": 5},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import shutil
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -22,6 +23,7 @@ from dagster_project.release import approve_version
 from dagster_project.resources.workspace import ProcessPaths
 from selective_autonomy.bundle import DecisionBundle
 from selective_autonomy.errors import ApprovalRefused, ProcessError
+from selective_autonomy.evaluation.policy_report import PolicyReport
 from selective_autonomy.traces.schema import Session
 from selective_autonomy.traces.store import write_jsonl
 
@@ -70,11 +72,31 @@ def test_every_stage_is_an_mlflow_run_with_parameters_metrics_and_a_loss_curve(l
     client = loop.tracking.client()
     experiment = client.get_experiment_by_name("bank")
     runs = {one.data.tags["stage"]: one for one in client.search_runs([experiment.experiment_id])}
-    assert set(runs) == {"policy", "critic", "certificate", "decision_bundle", "replay_evaluation"}
+    assert set(runs) == {
+        "policy", "policy_evaluation", "critic", "certificate", "decision_bundle", "replay_evaluation"
+    }  # fmt: skip
     assert runs["policy"].data.params["hidden"] == "32"
     assert len(client.get_metric_history(runs["policy"].info.run_id, "loss")) == runs["policy"].data.metrics["steps"]
     assert "policy.tool" in runs["replay_evaluation"].data.metrics
     assert {run.data.tags["dagster_run_id"] for run in runs.values()} == {runs["policy"].data.tags["dagster_run_id"]}
+
+
+def test_the_policys_evaluation_measures_what_the_copilot_stage_proposed_and_logs_it(loop: Loop) -> None:
+    paths = paths_of(loop)
+    report = PolicyReport.model_validate_json(paths.policy_evaluation.read_text(encoding="utf-8"))
+    replayed = json.loads(paths.evaluation.read_text(encoding="utf-8"))["tool"]["policy"]
+    assert {name: figure["value"] for name, figure in replayed.items()} == {
+        name: figure.value for name, figure in report.figures.items()
+    }
+    assert report.cost.seconds_a_step is not None
+    assert report.cost.tokens_a_step is not None
+    client = loop.tracking.client()
+    experiment = client.get_experiment_by_name("bank")
+    [run] = client.search_runs([experiment.experiment_id], "tags.stage = 'policy_evaluation'")
+    assert run.data.metrics["tool"] == report.figures["tool"].value
+    assert run.data.metrics["tokens_a_step"] == report.cost.tokens_a_step
+    logged = {one.path for one in client.list_artifacts(run.info.run_id, "figures")}
+    assert logged == {f"figures/{name}.png" for name in ("by_action", "by_procedure", "comparison")}
 
 
 def test_nothing_leaves_the_machine(loop: Loop) -> None:

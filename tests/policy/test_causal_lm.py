@@ -17,7 +17,7 @@ from selective_autonomy.policy.causal_lm.base import make_base
 from selective_autonomy.policy.causal_lm.model import PolicyModel
 from selective_autonomy.policy.causal_lm.policy import CausalLMPolicy
 from selective_autonomy.policy.causal_lm.training import train_causal_lm
-from selective_autonomy.policy.protocol import Proposal
+from selective_autonomy.policy.protocol import CountsTokens, Proposal
 from selective_autonomy.process.actions import CloseChat, Wait, head
 from selective_autonomy.process.legality import check_action, legal_heads
 from selective_autonomy.traces.schema import Session
@@ -116,6 +116,16 @@ def test_a_growing_log_pays_for_new_tokens_only() -> None:
     read.clear()
     policy.propose([log])
     assert read[0] < first / 5
+
+
+def test_the_tokens_read_are_those_of_one_pass_up_to_the_last_step() -> None:
+    policy, log = _RANDOM[0], session(say("hello"), do(Wait()), say("is it lost?"), do(Wait()), say("thanks"))
+    last = list(steps(log))[-1]
+    assert isinstance(policy, CountsTokens)
+    read = policy.tokens_read(log)
+    assert read == policy.tokens_read(last.before.with_events(log.events[last.position]))
+    assert policy.tokens_read(last.before) < read
+    assert policy.tokens_read(log.before(1)) == 0
 
 
 def test_the_cache_holds_a_bounded_number_of_sessions() -> None:

@@ -15,8 +15,8 @@ from parcel_process import PARCEL, do, say, session, show
 from pydantic import SecretStr
 
 from selective_autonomy.errors import IllegalAction, ModelError, NoProposal
+from selective_autonomy.evaluation.accuracy import evaluate_policy
 from selective_autonomy.evaluation.replay import replay_each
-from selective_autonomy.evaluation.report import evaluate_policy
 from selective_autonomy.params import PromptingParams
 from selective_autonomy.policy.kinds import load_policy, train_policy
 from selective_autonomy.policy.prompting.endpoint import ChatEndpoint, Endpoint

@@ -166,6 +166,11 @@ class CausalLMPolicy:
                 proposals += self._finish(opened, befores)
         return proposals
 
+    def tokens_read(self, session: Session) -> int:
+        """Tokens of the one pass of `replay`: each window up to its last operator marker."""
+        windows = self._prompter.encode(session).windows
+        return sum(window.prompts[-1].start + 1 for window in windows if window.prompts)
+
     def _legal(self, session: Session) -> tuple[str, ...]:
         """The legal heads; where the model writes values, those whose required fields can be filled."""
         screen = derive_screen(session)
