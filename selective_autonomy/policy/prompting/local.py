@@ -6,6 +6,7 @@ The answer is the JSON that the prompt asks for, laid down piece by piece, so it
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -115,7 +116,7 @@ class PromptedValues:
         log_text = "\n".join(text for event in session.events for text in said(event)).casefold()
         answer = _Answer(self._model, ids, log_text)
         if head in TEXT_HEADS:
-            answer.lay(f"{_quoted_both(TEXT_HEADS[head])}: ")
+            answer.lay(f"{_json(TEXT_HEADS[head])}: ")
             bounds = {"type": "string", "minLength": 1, "maxLength": _MOST_TEXT_CHARS, "pattern": r"\S"}
             done = answer.write(TEXT_HEADS[head], bounds, lambda value: bool(str(value).strip()))
             return answer.filled() if done else None
@@ -158,7 +159,7 @@ class _Answer:
         comma = ", " if self._arguments else ""
         required = next((i for i, spec in enumerate(specs) if spec.required), None)
         open_specs = specs if required is None else specs[: required + 1]
-        texts = [f"{comma}{_quoted_both(spec.id)}: " for spec in open_specs] + ["}}"] * (required is None)
+        texts = [f"{comma}{_json(spec.id)}: " for spec in open_specs] + ["}}"] * (required is None)
         at, _ = self.choose(texts)
         return None if at == len(open_specs) else at
 
@@ -180,8 +181,6 @@ class _Answer:
 
     def write(self, field: str, schema: Mapping[str, Any], is_valid: Callable[[Scalar], bool]) -> bool:
         """Lay down a value written inside a schema; False: it came to no end, or to none that is valid."""
-        import math
-
         written = self._model.write(self._ids, schema)
         if written is None:
             return False
@@ -216,10 +215,6 @@ def _json(value: Scalar) -> str:
     return json.dumps(value, ensure_ascii=False)
 
 
-def _quoted_both(text: str) -> str:
-    return json.dumps(text, ensure_ascii=False)
-
-
 def _quoted(head: str) -> str:
     """A head behind its opening quote."""
-    return _quoted_both(head)[1:]
+    return _json(head)[1:]
