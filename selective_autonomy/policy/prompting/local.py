@@ -26,7 +26,8 @@ from selective_autonomy.traces.screen import derive_screen, steps
 
 ANSWER_TOKENS = 320  # of the context, kept free for an answer
 _LEFT_OUT_AT_ONCE = 4  # events, until the rest fits: each try costs the tokenizer a few milliseconds
-_OPENING = '{"action": "'
+# Without spaces: a prefix that ends in one is split into tokens that the model never saw before a quote.
+_OPENING = '{"action":"'
 _MOST_CHARS, _MOST_TEXT_CHARS = 60, 160  # of a value that may be any text; of a message to the customer
 
 
@@ -112,11 +113,11 @@ class PromptedValues:
         if not specs and head not in TEXT_HEADS:
             return Filled()
         ids = self._prompt.ids(session, self._prompt.legal(session))
-        ids += text_ids(self._model.tokenizer, _quoted(head)) + text_ids(self._model.tokenizer, ', "arguments": {')
+        ids += text_ids(self._model.tokenizer, _quoted(head)) + text_ids(self._model.tokenizer, ',"arguments":{')
         log_text = "\n".join(text for event in session.events for text in said(event)).casefold()
         answer = _Answer(self._model, ids, log_text)
         if head in TEXT_HEADS:
-            answer.lay(f"{_json(TEXT_HEADS[head])}: ")
+            answer.lay(f"{_json(TEXT_HEADS[head])}:")
             bounds = {"type": "string", "minLength": 1, "maxLength": _MOST_TEXT_CHARS, "pattern": r"\S"}
             done = answer.write(TEXT_HEADS[head], bounds, lambda value: bool(str(value).strip()))
             return answer.filled() if done else None
@@ -156,10 +157,10 @@ class _Answer:
 
     def choose_field(self, specs: Sequence[FieldSpec]) -> int | None:
         """Lay down the next field's name: one up to the next required one, or the end where none is required."""
-        comma = ", " if self._arguments else ""
+        comma = "," if self._arguments else ""
         required = next((i for i, spec in enumerate(specs) if spec.required), None)
         open_specs = specs if required is None else specs[: required + 1]
-        texts = [f"{comma}{_json(spec.id)}: " for spec in open_specs] + ["}}"] * (required is None)
+        texts = [f"{comma}{_json(spec.id)}:" for spec in open_specs] + ["}}"] * (required is None)
         at, _ = self.choose(texts)
         return None if at == len(open_specs) else at
 
