@@ -13,7 +13,12 @@ from dagster_project.resources.workspace import Workspace
 @process_asset(
     group="models",
     kinds={"pytorch", "huggingface", "mlflow"},
-    code=("selective_autonomy/policy", "selective_autonomy/contract", "selective_autonomy/process"),
+    code=(
+        "selective_autonomy/policy",
+        "selective_autonomy/contract",
+        "selective_autonomy/process",
+        *(f"data/prompts/{name}.md" for name in ("abcd", "broadband", "star")),
+    ),
     params=("policy",),
     deps=[validated_traces, splits],
     pool="accelerator",

@@ -6,6 +6,7 @@ The answer is the JSON that the prompt asks for, laid down piece by piece, so it
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -25,7 +26,8 @@ from selective_autonomy.traces.screen import derive_screen, steps
 
 ANSWER_TOKENS = 320  # of the context, kept free for an answer
 _LEFT_OUT_AT_ONCE = 4  # events, until the rest fits: each try costs the tokenizer a few milliseconds
-_OPENING = '{"action": "'
+# Without spaces: a prefix that ends in one is split into tokens that the model never saw before a quote.
+_OPENING = '{"action":"'
 _MOST_CHARS, _MOST_TEXT_CHARS = 60, 160  # of a value that may be any text; of a message to the customer
 
 
@@ -111,11 +113,11 @@ class PromptedValues:
         if not specs and head not in TEXT_HEADS:
             return Filled()
         ids = self._prompt.ids(session, self._prompt.legal(session))
-        ids += text_ids(self._model.tokenizer, _quoted(head)) + text_ids(self._model.tokenizer, ', "arguments": {')
+        ids += text_ids(self._model.tokenizer, _quoted(head)) + text_ids(self._model.tokenizer, ',"arguments":{')
         log_text = "\n".join(text for event in session.events for text in said(event)).casefold()
         answer = _Answer(self._model, ids, log_text)
         if head in TEXT_HEADS:
-            answer.lay(f"{_quoted_both(TEXT_HEADS[head])}: ")
+            answer.lay(f"{_json(TEXT_HEADS[head])}:")
             bounds = {"type": "string", "minLength": 1, "maxLength": _MOST_TEXT_CHARS, "pattern": r"\S"}
             done = answer.write(TEXT_HEADS[head], bounds, lambda value: bool(str(value).strip()))
             return answer.filled() if done else None
@@ -155,10 +157,10 @@ class _Answer:
 
     def choose_field(self, specs: Sequence[FieldSpec]) -> int | None:
         """Lay down the next field's name: one up to the next required one, or the end where none is required."""
-        comma = ", " if self._arguments else ""
+        comma = "," if self._arguments else ""
         required = next((i for i, spec in enumerate(specs) if spec.required), None)
         open_specs = specs if required is None else specs[: required + 1]
-        texts = [f"{comma}{_quoted_both(spec.id)}: " for spec in open_specs] + ["}}"] * (required is None)
+        texts = [f"{comma}{_json(spec.id)}:" for spec in open_specs] + ["}}"] * (required is None)
         at, _ = self.choose(texts)
         return None if at == len(open_specs) else at
 
@@ -180,8 +182,6 @@ class _Answer:
 
     def write(self, field: str, schema: Mapping[str, Any], is_valid: Callable[[Scalar], bool]) -> bool:
         """Lay down a value written inside a schema; False: it came to no end, or to none that is valid."""
-        import math
-
         written = self._model.write(self._ids, schema)
         if written is None:
             return False
@@ -216,10 +216,6 @@ def _json(value: Scalar) -> str:
     return json.dumps(value, ensure_ascii=False)
 
 
-def _quoted_both(text: str) -> str:
-    return json.dumps(text, ensure_ascii=False)
-
-
 def _quoted(head: str) -> str:
     """A head behind its opening quote."""
-    return _quoted_both(head)[1:]
+    return _json(head)[1:]

@@ -138,6 +138,8 @@ class LocalModel:
     def _read(self, prefix: Sequence[int]) -> None:
         """Make the cache hold exactly `prefix`, whose tokens it shares with the last one are not read again."""
         started = time.perf_counter()
+        if self._cache.get_seq_length() != len(self._ids):  # a pass was broken off in between
+            self._cache, self._ids = DynamicCache(), self._ids[:0]
         ids_T = np.asarray(prefix, dtype=np.int64)
         n = min(len(ids_T) - 1, len(self._ids))  # the last token is always read: its logits are wanted
         same = int(np.argmin(np.append(ids_T[:n] == self._ids[:n], False)))
