@@ -212,9 +212,7 @@ def _longest(fit: Sequence[Session], setting: Setting) -> list[Session]:
     """Sessions with enough steps to be served. Raises SplitError where there is none."""
     long = [session for session in fit if sum(1 for _ in steps(session)) >= setting.served_steps]
     if not long:
-        raise SplitError(
-            f"no fit session has {setting.served_steps} steps, expected one at least; give other traces"
-        )
+        raise SplitError(f"no fit session has {setting.served_steps} steps, expected one at least; give other traces")
     return long[: setting.served]
 
 

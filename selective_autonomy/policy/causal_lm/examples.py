@@ -40,20 +40,30 @@ class Batch:
     tokens: int
 
 
-def make_examples(sessions: Sequence[Session], prompter: Prompter, *, context: int) -> tuple[list[Example], int]:
-    """The examples of the train sessions, and how many sessions were truncated. Windows without
-    anything to learn are left out."""
+@dataclass(frozen=True, slots=True)
+class Examples:
+    """The examples of some sessions. `truncated`: sessions that did not fit whole; `unknown`: actions that the
+    process does not know, which are context only."""
+
+    examples: list[Example]
+    truncated: int
+    unknown: int
+
+
+def make_examples(sessions: Sequence[Session], prompter: Prompter, *, context: int) -> Examples:
+    """The examples of the train sessions. Windows without anything to learn are left out."""
     examples: list[Example] = []
-    truncated = 0
+    truncated = unknown = 0
     for session in sessions:
         encoded = prompter.encode(session)
         truncated += encoded.truncated
         for window in encoded.windows:
+            unknown += sum(not p.teaches for p in window.prompts)
             spans = [range(p.start + 1, min(p.end, context)) for p in window.prompts if p.teaches]
             learned = tuple(position for span in spans for position in span)
             if learned:
                 examples.append(Example(window.ids[: learned[-1] + 1], learned))
-    return examples, truncated
+    return Examples(examples, truncated, unknown)
 
 
 def plan_epoch(lengths: Sequence[int], *, batch_tokens: int, seed: int, epoch: int) -> list[list[int]]:

@@ -64,11 +64,12 @@ def train_causal_lm(
     contract = Contract(schema)
     model, tokenizer = make_base(params, contract, written_texts(train, contract))
     prompter = Prompter(contract, Encoder(contract, tokenizer), context=params.context)
-    examples, truncated = make_examples(train, prompter, context=params.context)
+    made = make_examples(train, prompter, context=params.context)
+    examples = made.examples
     if not examples:
         raise SplitError(
-            f"got {len(train)} train sessions with no operator action to learn from; expected at least one; "
-            "check the import and the split shares"
+            f"got {len(train)} train sessions with no operator action to learn from ({made.unknown} of actions that "
+            f"process {schema.id!r} does not know); expected at least one; check the import and the split shares"
         )
     lengths = [len(example.ids) for example in examples]
     plan = [
@@ -99,7 +100,8 @@ def train_causal_lm(
                 on_step(TrainingProgress(step=run.step, total=len(plan), loss=loss, tokens_per_second=speed))
     report = TrainingReport(
         sessions=len(train),
-        truncated_sessions=truncated,
+        truncated_sessions=made.truncated,
+        unknown_actions=made.unknown,
         examples=len(examples),
         learned_tokens=sum(len(example.learned) for example in examples),
         parameters=sum(p.numel() for p in model.parameters()),
