@@ -47,8 +47,8 @@ def render_session(schema: ProcessSchema, heads: frozenset[str], session: Sessio
             case CustomerMessage(text=text):
                 segments.append(Segment("customer", position, (CUSTOMER, Text(text))))
             case ScreenUpdate():
-                pieces = (SCREEN, Text(_screen(schema, event)))
-                segments.append(Segment("screen", position, pieces, _shows(event)))
+                update = (SCREEN, Text(_screen(schema, event)))
+                segments.append(Segment("screen", position, update, _shows(event)))
             case OperatorAction(action=action):
                 pieces = (OPERATOR, *action_pieces(schema, heads, action))
                 segments.append(Segment("action", position, pieces))

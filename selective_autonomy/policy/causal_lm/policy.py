@@ -66,6 +66,7 @@ class CausalLMPolicy:
         self._encoder = Encoder(self.contract, tokenizer)
         self._prompter = Prompter(self.contract, self._encoder, context=context)
         self._spaces = Spaces(self._encoder, usual or {}, habits or {})
+        self._context = context
         self._cache = PrefixCache(cache_sessions)
         self._lock = threading.Lock()
 
@@ -99,7 +100,7 @@ class CausalLMPolicy:
         with self._lock, torch.inference_mode():
             prompted = [self._prompt(session) for session in sessions]
             opened = [
-                self._open(session, self._rank(legal, logits), prefix.layers, len(prefix.ids))
+                self._open(session, self._rank(legal, logits), prefix.layers, prefix.ids)
                 for session, legal, (logits, prefix) in zip(sessions, heads, prompted, strict=True)
             ]
             proposals = self._finish(opened, sessions)
@@ -119,10 +120,11 @@ class CausalLMPolicy:
                 if not window.prompts:
                     continue
                 cuts = [prompt.start + 1 for prompt in window.prompts]
-                logits, layers = self._forward(np.array(window.ids[: cuts[-1]], dtype=np.int32), None, cuts)
+                ids_T = np.array(window.ids[: cuts[-1]], dtype=np.int32)
+                logits, layers = self._forward(ids_T, None, cuts)
                 befores = [session.before(prompt.position) for prompt in window.prompts]
                 openings = [
-                    self._open(before, self._rank(self._legal(before), row), layers, cut)
+                    self._open(before, self._rank(self._legal(before), row), layers, ids_T[:cut])
                     for before, row, cut in zip(befores, logits, cuts, strict=True)
                 ]
                 proposals += self._finish(openings, befores)
@@ -149,7 +151,7 @@ class CausalLMPolicy:
 
     def _keep(self, prefix: CachedPrefix, read: Sequence[int]) -> None:
         """Cache what was read. The marker and the proposed action count only if the log goes on with them."""
-        self._cache.put(CachedPrefix(np.append(prefix.ids, np.int32(read)), prefix.log, prefix.layers))
+        self._cache.put(CachedPrefix(np.append(prefix.ids, np.array(read, dtype=np.int32)), prefix.log, prefix.layers))
 
     def _forward(
         self, ids_T: NDArray[np.int32], prefix: CachedPrefix | None, cuts: Sequence[int]
@@ -170,13 +172,15 @@ class CausalLMPolicy:
     def _rank(self, names: tuple[str, ...], logits_V: NDArray[np.float64]) -> RankedHeads:
         return RankedHeads.of(names, logits_V[[self._encoder.marker_id(Marker(name)) for name in names]])
 
-    def _open(self, session: Session, heads: RankedHeads, layers: Layers, cut: int) -> tuple[RankedHeads, Opening]:
+    def _open(
+        self, session: Session, heads: RankedHeads, layers: Layers, prompt_T: NDArray[np.int32]
+    ) -> tuple[RankedHeads, Opening]:
         best = heads.names[0]
         walk = Walk(self._encoder, self._spaces, best, session.events)
-        return heads, Opening(layers, cut, self._encoder.marker_id(Marker(best)), walk)
+        return heads, Opening(layers, prompt_T, self._encoder.marker_id(Marker(best)), walk)
 
     def _finish(self, opened: Sequence[tuple[RankedHeads, Opening]], befores: Sequence[Session]) -> list[Proposal]:
-        fill_arguments(self._model, [opening for _, opening in opened])
+        fill_arguments(self._model, [opening for _, opening in opened], context=self._context)
         return [
             heads.proposal(
                 opening.walk.action(),
