@@ -79,8 +79,9 @@ class CausalLMParams(Frozen):
     noise, another operator's choice: it is spread evenly over the process's heads, and so over heads alone.
     `score_heads` says how a head is scored: by its marker token alone ("markers"), or also by its words and its place
     in the procedure ("schema"), which is all that is known of a head never seen. `unnamed`: the share of batches that
-    learn without the markers of heads that belong to one procedure. `values`: what goes into fields is "written" token
-    by token, or "ranked" among the candidates that the log and the schema offer, by `trees` boosted trees.
+    learn without the markers of heads that belong to one procedure. `sentence_encoder`: what reads the heads' texts, a
+    package, folder or Hugging Face id; empty: the model's own word embeddings. `values`: what goes into fields is
+    "written" token by token, or "ranked" among the candidates that the log and the schema offer, by `trees` boosted trees.
     `dropout`: of features; half of it is the share of input tokens that are blanked. `argument_weight`: of a token of
     the arguments beside a head, with "schema".
     """
@@ -100,6 +101,7 @@ class CausalLMParams(Frozen):
     lora_rank: int = Field(ge=0)
     score_heads: Literal["markers", "schema"] = "markers"
     unnamed: float = Field(default=0.0, ge=0, lt=1)
+    sentence_encoder: str = ""
     values: Literal["written", "ranked"] = "written"
     trees: int = Field(default=200, gt=0)
     dropout: float = Field(default=0.0, ge=0, lt=1)

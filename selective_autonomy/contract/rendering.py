@@ -8,11 +8,11 @@ outcome, operator, times. A segment depends on its own event only; that is what 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 from selective_autonomy.contract.actions import OTHER, action_pieces
 from selective_autonomy.contract.pieces import Marker, Piece, Text
 from selective_autonomy.contract.values import write_value
+from selective_autonomy.contract.windows import Kind
 from selective_autonomy.process.schema import ProcessSchema
 from selective_autonomy.traces.schema import CustomerMessage, OperatorAction, ScreenUpdate, Session
 
@@ -23,11 +23,15 @@ _BETWEEN_PARTS = " | "
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """The pieces of one event. `position`: the event's place in the session, -1 for the header."""
+    """The pieces of one event. `position`: the event's place in the session, -1 for the header.
 
-    kind: Literal["header", "customer", "screen", "action"]
+    `shows`: what a screen update sets, until a later one sets it again.
+    """
+
+    kind: Kind
     position: int
     pieces: tuple[Piece, ...]
+    shows: frozenset[str] = frozenset()
 
     @property
     def teaches(self) -> bool:
@@ -43,7 +47,8 @@ def render_session(schema: ProcessSchema, heads: frozenset[str], session: Sessio
             case CustomerMessage(text=text):
                 segments.append(Segment("customer", position, (CUSTOMER, Text(text))))
             case ScreenUpdate():
-                segments.append(Segment("screen", position, (SCREEN, Text(_screen(schema, event)))))
+                update = (SCREEN, Text(_screen(schema, event)))
+                segments.append(Segment("screen", position, update, _shows(event)))
             case OperatorAction(action=action):
                 pieces = (OPERATOR, *action_pieces(schema, heads, action))
                 segments.append(Segment("action", position, pieces))
@@ -52,6 +57,15 @@ def render_session(schema: ProcessSchema, heads: frozenset[str], session: Sessio
 
 def _header(session: Session) -> tuple[Piece, ...]:
     return (CASE, Text(_BETWEEN_PARTS.join((session.process_id, *session.procedures))))
+
+
+def _shows(event: ScreenUpdate) -> frozenset[str]:
+    """As `derive_screen` folds updates: each form's values, the screen, and what is enabled on it."""
+    named = {"screen": event.screen, "forms": event.forms, "controls": event.controls}
+    shows = {name for name, value in named.items() if value is not None}
+    if event.form is not None or event.values:
+        shows.add(f"form:{event.form or ''}")
+    return frozenset(shows)
 
 
 def _screen(schema: ProcessSchema, event: ScreenUpdate) -> str:

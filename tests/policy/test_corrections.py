@@ -88,7 +88,7 @@ def test_only_corrected_steps_have_loss(cases: list[Session], tiny: CausalLMPara
     prompter = _prompter(tiny)
     logs, mixed = cases[:2], cases[2]
     choice = corrected_steps(_corrections([mixed], Wait(), 1))
-    examples, _ = make_examples([*logs, mixed], prompter, context=1024, choice=choice)
+    examples = make_examples([*logs, mixed], prompter, context=1024, choice=choice).examples
     decode = prompter.encoder.tokenizer.decode
     learned = [decode([example.ids[position] for position in example.learned]) for example in examples]
     actions = [[prompter.contract.action_text(step.action) for step in steps(case)] for case in [*logs, mixed]]
@@ -97,7 +97,7 @@ def test_only_corrected_steps_have_loss(cases: list[Session], tiny: CausalLMPara
 
 def test_a_session_without_a_corrected_step_is_left_out(cases: list[Session], tiny: CausalLMParams) -> None:
     choice = {cases[0].session_id: frozenset[int]()}
-    examples, _ = make_examples(cases[:2], _prompter(tiny), context=1024, choice=choice)
+    examples = make_examples(cases[:2], _prompter(tiny), context=1024, choice=choice).examples
     assert len(examples) == 1
 
 
@@ -153,7 +153,7 @@ def test_smoothing_prefers_a_spread_over_heads_and_leaves_arguments_alone() -> N
 
 def test_action_types_count_by_their_weight(cases: list[Session], tiny: CausalLMParams) -> None:
     prompter = _prompter(tiny)
-    (example,), _ = make_examples([cases[0]], prompter, context=1024, action_weights={"submit_form": 3.0})
+    (example,) = make_examples([cases[0]], prompter, context=1024, action_weights={"submit_form": 3.0}).examples
     by_token = dict(zip(example.learned, example.weights, strict=True))
     (window,) = prompter.encode(cases[0]).windows
     for prompt, step in zip(window.prompts, steps(cases[0]), strict=True):

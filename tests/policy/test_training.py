@@ -1,6 +1,9 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -57,6 +60,50 @@ def test_a_killed_run_resumes_to_the_very_same_policy(
     assert one.keys() == two.keys()
     assert all(torch.equal(one[name], two[name]) for name in one)
     assert not (tmp_path / "killed" / "checkpoint.pt").exists()
+
+
+_TRAIN = """
+import sys, time
+from pathlib import Path
+from parcel_process import PARCEL
+from conftest import case
+from selective_autonomy.params import CausalLMParams
+from selective_autonomy.policy.causal_lm.training import train_causal_lm
+
+def then_wait(at):
+    if at.step == 104:
+        print("here", flush=True)
+        time.sleep(600)
+
+train_causal_lm([case(number) for number in range(24)], PARCEL, CausalLMParams.model_validate_json(sys.argv[1]),
+                Path(sys.argv[2]), on_step=then_wait)
+"""
+
+
+def test_a_run_that_was_killed_outright_resumes_to_the_very_same_policy(
+    cases: list[Session], tiny: CausalLMParams, tmp_path: Path
+) -> None:
+    params = tiny.model_copy(update={"epochs": 5, "hidden": 16, "layers": 1, "batch_tokens": 1})
+    here = Path(__file__).parent
+    paths = os.pathsep.join([str(here), str(here.parent / "contract"), str(here.parents[1])])
+    process = subprocess.Popen(
+        [sys.executable, "-c", _TRAIN, params.model_dump_json(), str(tmp_path / "killed")],
+        env={**os.environ, "PYTHONPATH": f"{paths}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    with process:
+        assert process.stdout.readline() == "here\n"
+        process.kill()
+    assert process.returncode == -signal.SIGKILL
+    assert not (tmp_path / "killed" / "policy.json").exists()
+    resumed = train_causal_lm(cases, PARCEL, params, tmp_path / "killed")
+    whole = train_causal_lm(cases, PARCEL, params, tmp_path / "whole")
+    assert resumed.resumed_at == 100
+    assert resumed.losses == whole.losses
+    one, two = _weights(tmp_path / "whole"), _weights(tmp_path / "killed")
+    assert all(torch.equal(one[name], two[name]) for name in one)
 
 
 def test_a_checkpoint_of_another_run_is_never_continued(
@@ -127,8 +174,8 @@ def _prepared(cases: Sequence[Session], tiny: CausalLMParams):
     contract = Contract(PARCEL)
     model, tokenizer = make_base(tiny, contract, ["hello my parcel is lost"])
     encoder = Encoder(contract, tokenizer)
-    examples, _ = make_examples(cases, Prompter(contract, encoder, context=1024), context=1024)
-    return contract, model.eval(), tokenizer, encoder, examples
+    made = make_examples(cases, Prompter(contract, encoder, context=1024), context=1024)
+    return contract, model.eval(), tokenizer, encoder, made.examples
 
 
 def test_only_operator_actions_are_learned(cases: list[Session], tiny: CausalLMParams) -> None:
@@ -143,6 +190,17 @@ def test_an_action_that_the_process_does_not_know_is_context_only(tiny: CausalLM
     strange = session(do(ClickControl(control="gone")), do(Wait()))
     _, _, tokenizer, _, (example,) = _prepared([strange], tiny)
     assert tokenizer.decode([example.ids[position] for position in example.learned]) == "<|wait|><|end|>"
+
+
+def test_actions_that_the_process_does_not_know_are_counted_and_named(tiny: CausalLMParams, tmp_path: Path) -> None:
+    strange = session(do(ClickControl(control="gone")), do(ClickControl(control="lost")), session_id="strange")
+    with pytest.raises(SplitError, match="2 of actions that process 'parcel' does not know"):
+        train_causal_lm([strange], PARCEL, tiny, tmp_path)
+    mixed = session(say("hello"), do(Wait()))
+    report = train_causal_lm([strange, mixed], PARCEL, tiny.model_copy(update={"epochs": 1}), tmp_path)
+    assert (report.unknown_actions, report.examples, report.learned_tokens) == (2, 1, 2)
+    card = json.loads((tmp_path / "policy.json").read_text())
+    assert card["training"]["unknown_actions"] == 2
 
 
 def test_padding_changes_no_prediction(cases: list[Session], tiny: CausalLMParams) -> None:

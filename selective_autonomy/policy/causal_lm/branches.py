@@ -142,25 +142,40 @@ class Branches:
         self._next_B = torch.tensor(cuts, device=self._device)
         self._seen_BT = torch.arange(max(cuts), device=self._device)[None] < self._next_B[:, None]
 
-    def step(self, tokens: Sequence[Sequence[int]]) -> NDArray[np.float64]:
-        """Append each branch's tokens, at least one; the logits (B, V) of what follows its last one."""
+    def step(self, tokens: Sequence[Sequence[int]], *, last: int = 1) -> NDArray[np.float32]:
+        """Append each branch's tokens, at least one; the logits (B, last, V) after its `last` last ones.
+
+        A branch with fewer tokens than `last` has rows of padding first, which mean nothing.
+        """
         width = max(map(len, tokens))
         # Padded on the left, so that every branch's last token stands in the last column; nobody sees the padding.
         padded = torch.tensor([[*[0] * (width - len(row)), *row] for row in tokens], device=self._device)
-        if self._alone:  # no mask: attention stays on its fast path
-            where = {}
-        else:
+        where = {}
+        if not self._alone:  # alone there is no mask: attention stays on its fast path
             new_B = torch.tensor([len(row) for row in tokens], device=self._device)
             from_end = torch.arange(width, 0, -1, device=self._device)
             self._next_B = self._next_B + new_B
             self._seen_BT = torch.cat([self._seen_BT, from_end[None] <= new_B[:, None]], dim=1)
             positions = (self._next_B[:, None] - from_end[None]).clamp(min=0)
             where = {"attention_mask": self._seen_BT.long(), "position_ids": positions}
-        logits = self._model(
-            input_ids=padded, past_key_values=self._cache, use_cache=True, logits_to_keep=1, **where
-        ).logits[:, -1]
-        logits_BV: NDArray[np.float64] = logits.double().cpu().numpy()
-        return logits_BV
+        logits_BLV: NDArray[np.float32] = (
+            self._model(input_ids=padded, past_key_values=self._cache, use_cache=True, logits_to_keep=last, **where)
+            .logits.float()
+            .cpu()
+            .numpy()
+        )
+        return logits_BLV
+
+    def take_back(self, counts: Sequence[int]) -> None:
+        """Forget each branch's last so many tokens: guesses that the model did not confirm."""
+        if self._alone:
+            for layer in self._cache.layers:
+                layer.rewind(layer.get_seq_length() - counts[0])
+            return
+        gone_B = torch.tensor(counts, device=self._device)
+        from_end = torch.arange(self._seen_BT.shape[1], 0, -1, device=self._device)
+        self._seen_BT = self._seen_BT & (from_end[None] > gone_B[:, None])
+        self._next_B = self._next_B - gone_B
 
     def keep(self, rows: Sequence[int]) -> None:
         """Go on with these branches only."""

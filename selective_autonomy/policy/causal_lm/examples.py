@@ -78,6 +78,16 @@ class Batch:
     head_weights: torch.Tensor | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Examples:
+    """The examples of some sessions. `truncated`: sessions that did not fit whole; `unknown`: actions that the
+    process does not know, which are context only."""
+
+    examples: list[Example]
+    truncated: int
+    unknown: int
+
+
 def make_examples(
     sessions: Sequence[Session],
     prompter: Prompter,
@@ -87,20 +97,21 @@ def make_examples(
     action_weights: Mapping[ActionType, float] | None = None,
     scorer: HeadScorer | None = None,
     argument_weight: float = 1.0,
-) -> tuple[list[Example], int]:
-    """The examples of the train sessions, and how many sessions were truncated.
+) -> Examples:
+    """The examples of the train sessions.
 
     Only chosen steps are learned; the others are context. Windows without anything to learn are left out.
     `action_weights`: the weight of an action type's tokens, 1 where none is given. With a `scorer`, heads are learned
     by score, and the tokens of arguments count `argument_weight` times as much.
     """
     examples: list[Example] = []
-    truncated = 0
+    truncated = unknown = 0
     for session in sessions:
         encoded = prompter.encode(session)
         scored = _scored_heads(session, scorer) if scorer is not None else {}
         truncated += encoded.truncated
         for window in encoded.windows:
+            unknown += sum(not prompt.teaches for prompt in window.prompts)
             learned: list[int] = []
             weights: list[float] = []
             heads: list[HeadExample] = []
@@ -123,7 +134,7 @@ def make_examples(
                 weights += [weight] * len(span)
             if last:
                 examples.append(Example(window.ids[:last], tuple(learned), tuple(weights), tuple(heads)))
-    return examples, truncated
+    return Examples(examples, truncated, unknown)
 
 
 def plan_epoch(lengths: Sequence[int], *, batch_tokens: int, seed: int, epoch: int) -> list[list[int]]:

@@ -86,6 +86,7 @@ class CausalLMPolicy:
         self._encoder = Encoder(self.contract, tokenizer)
         self._prompter = Prompter(self.contract, self._encoder, context=context)
         self._spaces = Spaces(self._encoder, usual or {}, habits or {})
+        self._context = context
         self._cache = PrefixCache(cache_sessions)
         self._lock = threading.Lock()
 
@@ -109,8 +110,7 @@ class CausalLMPolicy:
         scorer = None
         if params.score_heads == "schema":
             encoder = Encoder(Contract(schema), tokenizer)
-            scorer = HeadScorer(schema, encoder, width=lm.get_output_embeddings().weight.shape[1])
-            scorer.restore(path)
+            scorer = HeadScorer.load(path, schema, encoder, width=lm.get_output_embeddings().weight.shape[1])
         return cls(
             schema,
             PolicyModel(lm, scorer).to(device).eval(),
@@ -136,7 +136,7 @@ class CausalLMPolicy:
                 sessions, legal, [logits for logits, _, _ in prompted], [states for _, states, _ in prompted]
             )
             opened = [
-                self._open(session, heads, prefix.layers, len(prefix.ids))
+                self._open(session, heads, prefix.layers, prefix.ids)
                 for session, heads, (_, _, prefix) in zip(sessions, ranked, prompted, strict=True)
             ]
             proposals = self._finish(opened, sessions)
@@ -156,11 +156,12 @@ class CausalLMPolicy:
                 if not window.prompts:
                     continue
                 cuts = [prompt.start + 1 for prompt in window.prompts]
-                logits, states, layers = self._forward(np.array(window.ids[: cuts[-1]], dtype=np.int32), None, cuts)
+                ids_T = np.array(window.ids[: cuts[-1]], dtype=np.int32)
+                logits, states, layers = self._forward(ids_T, None, cuts)
                 befores = [session.before(prompt.position) for prompt in window.prompts]
                 ranked = self._rank(befores, [self._legal(before) for before in befores], logits, states)
                 opened = [
-                    self._open(before, heads, layers, cut)
+                    self._open(before, heads, layers, ids_T[:cut])
                     for before, heads, cut in zip(befores, ranked, cuts, strict=True)
                 ]
                 proposals += self._finish(opened, befores)
@@ -240,7 +241,7 @@ class CausalLMPolicy:
             self._named[procedures] = self._model.scorer.knows(procedures)
         return self._named[procedures]
 
-    def _open(self, session: Session, heads: RankedHeads, layers: Layers, cut: int) -> _Opened:
+    def _open(self, session: Session, heads: RankedHeads, layers: Layers, prompt_T: NDArray[np.int32]) -> _Opened:
         """The likeliest head and how it is filled: at once, or by a walk that is still to be gone."""
         if self._ranked is not None:
             for place, name in enumerate(heads.names):
@@ -253,10 +254,12 @@ class CausalLMPolicy:
                     return _Opened(able, None, filled)
         best = heads.names[0]
         walk = Walk(self._encoder, self._spaces, best, session.events)
-        return _Opened(heads, Opening(layers, cut, self._encoder.marker_id(Marker(best)), walk), None)
+        return _Opened(heads, Opening(layers, prompt_T, self._encoder.marker_id(Marker(best)), walk), None)
 
     def _finish(self, opened: Sequence[_Opened], befores: Sequence[Session]) -> list[Proposal]:
-        fill_arguments(self._model.lm, [one.opening for one in opened if one.opening is not None])
+        fill_arguments(
+            self._model.lm, [one.opening for one in opened if one.opening is not None], context=self._context
+        )
         proposals = []
         for one, before in zip(opened, befores, strict=True):
             if one.opening is not None:

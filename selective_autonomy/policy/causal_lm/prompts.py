@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from selective_autonomy.contract.contract import Contract
 from selective_autonomy.contract.rendering import OPERATOR, Segment
-from selective_autonomy.contract.windows import fold_windows
+from selective_autonomy.contract.windows import Part, fold_windows
 from selective_autonomy.errors import ModelError
 from selective_autonomy.policy.causal_lm.spaces import longest_arguments
 from selective_autonomy.policy.causal_lm.tokenizer import Encoder
@@ -64,8 +64,8 @@ class Prompter:
         """The session's windows. An open session's next prompt is the last window plus the operator marker."""
         segments = self.contract.render(session)
         encoded = [self._encode(segment) for segment in segments]
-        is_action = [segment.kind == "action" for segment in segments]
-        windows = fold_windows([len(ids) for ids in encoded], is_action, self.budget)
+        parts = [Part(s.kind, len(ids), s.shows) for s, ids in zip(segments, encoded, strict=True)]
+        windows = fold_windows(parts, self.budget)
         sequences = []
         for window in windows:
             ids: list[int] = []
@@ -73,7 +73,7 @@ class Prompter:
             for index in window.segments:
                 start = len(ids)
                 ids += encoded[index]
-                if is_action[index] and index >= window.new_from:
+                if parts[index].kind == "action" and index >= window.new_from:
                     prompts.append(Prompt(segments[index].position, start, len(ids), segments[index].teaches))
             sequences.append(TokenWindow(tuple(ids), tuple(prompts)))
         cut = any(len(ids) == self.budget // 4 for ids in encoded)

@@ -64,7 +64,8 @@ class HeadScorer(torch.nn.Module):
     """The scores of legal heads for one process and one tokenizer.
 
     Args:
-        width: of the model's states. dropout: while training, of states and of input embeddings.
+        width: of the model's states. sentences (H, s): an embedding of each head's text; None: the mean of the model's
+            own word embeddings. dropout: while training, of states and of input embeddings.
         unnamed: share of training batches without the markers of procedures' own heads.
     """
 
@@ -75,9 +76,17 @@ class HeadScorer(torch.nn.Module):
     _words: torch.Tensor
     _starts_H: torch.Tensor
     _types_H: torch.Tensor
+    _sentences_Hs: torch.Tensor | None
 
     def __init__(
-        self, schema: ProcessSchema, encoder: Encoder, *, width: int, dropout: float = 0.0, unnamed: float = 0.0
+        self,
+        schema: ProcessSchema,
+        encoder: Encoder,
+        *,
+        width: int,
+        sentences: NDArray[np.float32] | None = None,
+        dropout: float = 0.0,
+        unnamed: float = 0.0,
     ) -> None:
         super().__init__()
         self.schema, self.names = schema, encoder.contract.heads
@@ -100,8 +109,10 @@ class HeadScorer(torch.nn.Module):
         for name, tensor in fixed.items():
             self.register_buffer(name, tensor, persistent=False)
         self.register_buffer("trained_H", torch.zeros(len(self.names), dtype=torch.bool))
-        self.to_output = torch.nn.Linear(width, width, bias=False)
-        self.to_input = torch.nn.Linear(width, width, bias=False)
+        self.register_buffer("_sentences_Hs", None if sentences is None else torch.from_numpy(sentences))
+        text_width = width if sentences is None else sentences.shape[1]
+        self.to_output = torch.nn.Linear(text_width, width, bias=False)
+        self.to_input = torch.nn.Linear(text_width, width, bias=False)
         self.types = torch.nn.Embedding(len(ACTION_TYPES), width)
         self.of_features = torch.nn.Linear(len(FEATURES), _WIDTH)
         self.of_state = torch.nn.Linear(width, _WIDTH)
@@ -167,7 +178,8 @@ class HeadScorer(torch.nn.Module):
 
         save_file({name: tensor.contiguous() for name, tensor in self.state_dict().items()}, folder / _FILE)
 
-    def restore(self, folder: Path) -> None:
+    @classmethod
+    def load(cls, folder: Path, schema: ProcessSchema, encoder: Encoder, *, width: int) -> HeadScorer:
         """Read what `save` wrote.
 
         Raises:
@@ -177,12 +189,18 @@ class HeadScorer(torch.nn.Module):
         from safetensors.torch import load_file
 
         try:
-            self.load_state_dict(load_file(folder / _FILE))
+            weights = load_file(folder / _FILE)
+            sentences = weights.get("_sentences_Hs")
+            scorer = cls(schema, encoder, width=width, sentences=None if sentences is None else sentences.numpy())
+            scorer.load_state_dict(weights)
         except (OSError, RuntimeError, SafetensorError) as err:
             raise ModelError(f"{folder / _FILE} holds no scorer of this policy: {err}; train it again") from err
+        return scorer
 
     def _texts(self, words_Vd: torch.Tensor) -> torch.Tensor:
-        """(H, d): the words of each head, as the model's own word embeddings have them."""
+        """(H, s): the words of each head, as a sentence encoder or the model's own word embeddings have them."""
+        if self._sentences_Hs is not None:
+            return self._sentences_Hs
         mean_Hd = torch.nn.functional.embedding_bag(self._words, words_Vd, self._starts_H, mode="mean")
         return torch.nn.functional.layer_norm(mean_Hd, mean_Hd.shape[-1:])
 

@@ -27,6 +27,8 @@ from selective_autonomy.policy.causal_lm.run import TrainingRun
 from selective_autonomy.policy.causal_lm.scorer import HeadScorer
 from selective_autonomy.policy.causal_lm.team import Alone, Team
 from selective_autonomy.policy.causal_lm.tokenizer import Encoder
+from selective_autonomy.policy.heads.labels import head_text
+from selective_autonomy.policy.heads.sentences import embed_sentences
 from selective_autonomy.policy.training import OnStep, TrainingProgress, TrainingReport
 from selective_autonomy.policy.values.field_values import usual_values
 from selective_autonomy.policy.values.habits import copy_habits
@@ -77,7 +79,7 @@ def train_causal_lm(
     )
     encoder = Encoder(contract, tokenizer)
     scorer = _make_scorer(schema, encoder, model, params) if params.score_heads == "schema" else None
-    examples, truncated = make_examples(
+    made = make_examples(
         train,
         Prompter(contract, encoder, context=params.context),
         context=params.context,
@@ -86,10 +88,11 @@ def train_causal_lm(
         scorer=scorer,
         argument_weight=params.argument_weight,
     )
+    examples = made.examples
     if not examples:
         raise SplitError(
-            f"got {len(train)} train sessions with no operator action to learn from; expected at least one; "
-            "check the import and the split shares"
+            f"got {len(train)} train sessions with no operator action to learn from ({made.unknown} of actions that "
+            f"process {schema.id!r} does not know); expected at least one; check the import and the split shares"
         )
     lengths = [len(example.ids) for example in examples]
     plan = [
@@ -130,7 +133,8 @@ def train_causal_lm(
                 on_step(TrainingProgress(step=run.step, total=len(plan), loss=loss, tokens_per_second=speed))
     report = TrainingReport(
         sessions=len(train),
-        truncated_sessions=truncated,
+        truncated_sessions=made.truncated,
+        unknown_actions=made.unknown,
         examples=len(examples),
         learned_tokens=sum(len(example.learned) for example in examples),
         parameters=sum(p.numel() for p in policy_model.parameters()),
@@ -164,8 +168,19 @@ def learning_rate(step: int, total: int, params: CausalLMParams) -> float:
 
 
 def _make_scorer(schema: ProcessSchema, encoder: Encoder, model: Any, params: CausalLMParams) -> HeadScorer:
-    width = model.get_output_embeddings().weight.shape[1]
-    return HeadScorer(schema, encoder, width=width, dropout=params.dropout, unnamed=params.unnamed)
+    sentences = None
+    if params.sentence_encoder:
+        sentences = embed_sentences(
+            [head_text(schema, name) for name in encoder.contract.heads], params.sentence_encoder
+        )
+    return HeadScorer(
+        schema,
+        encoder,
+        width=model.get_output_embeddings().weight.shape[1],
+        sentences=sentences,
+        dropout=params.dropout,
+        unnamed=params.unnamed,
+    )
 
 
 @contextmanager
