@@ -109,7 +109,7 @@ def run_policy_bench(
     def serve(model: Any, cache: int = 4) -> CausalLMPolicy:
         tokenizer = prompter.encoder.tokenizer
         return CausalLMPolicy(
-            schema, PolicyModel(model), tokenizer, context=params.context, cache_sessions=cache, **learnt
+            schema, [PolicyModel(model)], tokenizer, context=params.context, cache_sessions=cache, **learnt
         )
 
     model = packed.run.model.lm.eval()
@@ -237,7 +237,7 @@ def _pretrained(
 
     def serve(cache: int) -> CausalLMPolicy:
         return CausalLMPolicy(
-            contract.schema, PolicyModel(model.eval()), tokenizer, context=params.context, cache_sessions=cache
+            contract.schema, [PolicyModel(model.eval())], tokenizer, context=params.context, cache_sessions=cache
         )
 
     return cached_over_uncached(serve(4), serve(0), long[:1], setting.served_steps)

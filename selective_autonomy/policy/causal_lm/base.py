@@ -55,6 +55,11 @@ def make_base(
     return model, tokenizer
 
 
+def member_folder(out: Path, member: int) -> Path:
+    """Where a member's model is kept; the first one's is the policy's own folder."""
+    return out if member == 0 else out / f"member-{member}"
+
+
 def load_model(folder: Path, *, device: str) -> tuple[Any, Any]:
     """A saved policy's model (float32, evaluation mode) and tokenizer, read from disk only.
 
