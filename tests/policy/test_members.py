@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from parcel_process import PARCEL, do, say, session, sessions
 from safetensors.torch import load_file
 
-from selective_autonomy.errors import ModelError
+from selective_autonomy.errors import IllegalAction, ModelError
 from selective_autonomy.params import CausalLMParams, PreferenceParams
 from selective_autonomy.policy.card import read_card
 from selective_autonomy.policy.causal_lm.policy import CausalLMPolicy
@@ -19,7 +19,7 @@ from selective_autonomy.policy.causal_lm.preferences import optimise_preferences
 from selective_autonomy.policy.causal_lm.training import train_causal_lm
 from selective_autonomy.policy.protocol import Proposal
 from selective_autonomy.policy.training import TrainingProgress, TrainingReport
-from selective_autonomy.process.actions import ClickControl, SendReply, SendTextToChat
+from selective_autonomy.process.actions import ClickControl, SendReply, SendTextToChat, SubmitForm
 from selective_autonomy.process.legality import check_action
 from selective_autonomy.traces.schema import Session
 from selective_autonomy.traces.screen import derive_screen, steps
@@ -209,6 +209,26 @@ def test_a_procedure_is_known_by_what_training_saw_of_it(tracker: CausalLMPolicy
     assert tracker._knows(("track",))
     assert not tracker._knows(("refund",))
     assert policy._knows(("track", "refund"))
+
+
+def test_where_no_head_can_be_filled_there_is_no_proposal(tiny: CausalLMParams, tmp_path: Path) -> None:
+    only_forms = PARCEL.model_copy(update={"actions": {"submit_form": PARCEL.tier("submit_form")}})
+    params = tiny.model_copy(update={"score_heads": "schema", "values": "ranked", "trees": 5, "epochs": 1})
+    train = [
+        session(
+            say(f"P{100 + number}"),
+            do(SubmitForm(form="lookup", values={"number": f"P{100 + number}"})),
+            session_id=f"s{number}",
+            procedures=("track",),
+        )
+        for number in range(6)
+    ]
+    train_causal_lm(train, only_forms, params, tmp_path)
+    policy = CausalLMPolicy.load(tmp_path)
+    (proposal,) = policy.propose([session(say("P123"), procedures=("track",))])
+    assert proposal.action == SubmitForm(form="lookup", values={"number": "P123"})
+    with pytest.raises(IllegalAction, match="none of its 1 legal heads can be filled"):
+        policy.propose([session(say("hello"), procedures=("track",))])
 
 
 def test_preferences_are_not_learned_by_a_policy_without_a_token_a_head(whole: Path, tmp_path: Path) -> None:

@@ -175,7 +175,8 @@ class CausalLMPolicy:
         """One proposal before each operator action of a log: one pass over it, then the arguments of all steps at once.
 
         Raises:
-            IllegalAction: a step allows no action. ContractError: the session is of another process.
+            IllegalAction: a step allows no action, or none that can be filled.
+            ContractError: the session is of another process.
         """
         proposals: list[Proposal] = []
         with self._lock, torch.inference_mode():
@@ -305,6 +306,11 @@ class CausalLMPolicy:
                 filled = self._ranked.fill(session, name)
                 if filled is not None:
                     return _Opened(able, None, filled)
+            else:
+                raise IllegalAction(
+                    f"session {session.session_id!r} allows no action: none of its {len(heads.names)} legal heads can "
+                    "be filled"
+                )
         best = heads.names[0]
         walk = Walk(self._encoder, self._spaces, best, session.events)
         return _Opened(
