@@ -103,7 +103,7 @@ class RankedValues:
         codes = _codes(train, schema, usual)
         values = cls(schema, usual, counts, codes, texts, None)
         rng = np.random.default_rng(seed)
-        rows: list[list[float]] = []
+        rows: list[NDArray[np.float32]] = []  # some millions: as Python floats they would take gigabytes
         labels: list[bool] = []
         for session in train:
             for step in steps(session):
@@ -119,10 +119,11 @@ class RankedValues:
                     right = [(None if c.value is None else c.key) == wanted for c in candidates]
                     if len(candidates) < 2 or not any(right):
                         continue
-                    rows += values._rows(name, spec, candidates, log, without=given.get(spec.id), hidden=hidden)
+                    x_CF = values._rows(name, spec, candidates, log, without=given.get(spec.id), hidden=hidden)
+                    rows.append(np.array(x_CF, dtype=np.float32))
                     labels += right
         if rows:
-            values._booster = _boost(np.array(rows), np.array(labels), trees, seed)
+            values._booster = _boost(np.concatenate(rows), np.array(labels), trees, seed)
         return values
 
     def fill(self, session: Session, head: str) -> Filled | None:
@@ -388,7 +389,7 @@ def _overlap(field_words: frozenset[str], head: str) -> float:
     return len(field_words & _words(head.replace("_", " "))) / len(field_words) if field_words else 0.0
 
 
-def _boost(x_NF: NDArray[np.float64], right_N: NDArray[np.bool_], trees: int, seed: int) -> lightgbm.Booster:
+def _boost(x_NF: NDArray[np.float32], right_N: NDArray[np.bool_], trees: int, seed: int) -> lightgbm.Booster:
     settings: dict[str, Any] = {
         "objective": "binary",
         "num_leaves": 63,
