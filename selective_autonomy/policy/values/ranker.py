@@ -354,9 +354,9 @@ def _overlap(field_words: frozenset[str], head: str) -> float:
 def _boost(x_NF: NDArray[np.float32], right_N: NDArray[np.bool_], trees: int, seed: int) -> lightgbm.Booster:
     settings: dict[str, Any] = {
         "objective": "binary",
-        "num_leaves": 63,
-        "learning_rate": 0.1,
-        "min_data_in_leaf": 30,
+        "num_leaves": 31,
+        "learning_rate": 0.06,
+        "min_data_in_leaf": 60,
         "feature_fraction": 0.7,
         "lambda_l2": 5.0,
         "cat_smooth": 20,
