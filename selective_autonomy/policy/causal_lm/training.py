@@ -66,8 +66,9 @@ def train_causal_lm(
         choice: which steps of which sessions are learned, e.g. only those where an operator corrected a proposal; the
             others are context. None: all.
         team: the processes that train together, each calling this with the same arguments but its own device; None:
-            this one alone. `params.batch_tokens` is the batch of the whole team, so its size changes no result but
-            rounding. Rank 0 writes; all have to see `out`.
+            this one alone. `params.batch_tokens` is the batch of the whole team, so without `dropout` and `unnamed`,
+            which each process draws for itself, its size changes no result but rounding. Rank 0 writes; all have to
+            see `out`.
 
     Raises:
         SplitError: no train session holds an operator action that is to be learned.
