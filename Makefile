@@ -44,7 +44,7 @@ abcd: setup ## the same loop on the second corpus (ABCD=<folder>, or fetched)
 up: setup ## Dagster UI, MLflow UI and the service, for looking around; Ctrl-C stops them
 	@$(RUN) up
 
-bench-mix: setup ## corrections back into training, mixed with logs and as preferences, on STAR (about 25 minutes)
+bench-mix: setup ## corrections back into training, mixed with logs and as preferences, on STAR (about half an hour)
 	@$(RUN) bench mix
 
 test: check ## everything: checks, then all tests
