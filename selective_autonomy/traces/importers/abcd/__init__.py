@@ -65,7 +65,9 @@ def import_abcd(
             left_out["values that repeated another one's placeholder, renamed by what was said"] += renamed
         sessions.append(_session(conversation, opened, everything, slots, choices))
         left_out["speaker tags, times and operator of a conversation"] += 1
-        left_out["what was typed in conversations with placeholders (made up in the same shape)"] += not conversation.verbatim
+        left_out[
+            "what was typed in conversations with placeholders (made up in the same shape)"
+        ] += not conversation.verbatim
         left_out["flow of a conversation (the corpus does not name it)"] += conversation.flow is None
     notes = (
         "All ten flows are open in every session: the desk's agents find out which one it is.",

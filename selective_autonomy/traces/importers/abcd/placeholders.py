@@ -19,7 +19,16 @@ from selective_autonomy.traces.importers.abcd.source import Button
 _PLACEHOLDER = re.compile(r"<(\w+)>")
 _REACH = 4  # messages back in which the customer may have said what is typed now
 _LETTERS_AND_DIGITS = string.ascii_lowercase + string.digits
-_STREETS = "lincoln ave|circle drive|primrose street|lexington ave|kennedy st|bushwick dr|1st ave|south street".split("|")
+_STREETS = [
+    "lincoln ave",
+    "circle drive",
+    "primrose street",
+    "lexington ave",
+    "kennedy st",
+    "bushwick dr",
+    "1st ave",
+    "south street",
+]
 _PRODUCTS = ("jacket", "shirt", "boots", "jeans")
 
 
@@ -38,7 +47,9 @@ def repair(buttons: Sequence[Button], slots: Mapping[str, Sequence[str]]) -> tup
         for i, value in enumerate(values):
             if value not in button.values[:i] or not _PLACEHOLDER.fullmatch(value):
                 continue
-            free = [name for name in dict.fromkeys(said) if f"<{name}>" not in values and name not in ("amount", "name")]
+            free = [
+                name for name in dict.fromkeys(said) if f"<{name}>" not in values and name not in ("amount", "name")
+            ]
             if i < len(own) and own[i] in free:
                 values[i] = f"<{own[i]}>"
             elif free:
@@ -57,7 +68,9 @@ def draw(buttons: Sequence[Button], conversation: int) -> tuple[Button, ...]:
     username = _username(rng)
     shapes: dict[str, Callable[[], str]] = {
         "username": lambda: username,
-        "email": lambda: f"{username if rng.random() < 0.8 else _username(rng)}@{rng.choice(('email', 'email', 'gmail'))}.com",
+        "email": lambda: (
+            f"{username if rng.random() < 0.8 else _username(rng)}@{rng.choice(('email', 'email', 'gmail'))}.com"
+        ),
         "account_id": lambda: "".join(rng.choices(_LETTERS_AND_DIGITS, k=10)),
         "order_id": partial(_digits, rng, 10),
         "zip_code": partial(_digits, rng, 5),
