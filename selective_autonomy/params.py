@@ -105,7 +105,7 @@ class CausalLMParams(Frozen):
     unnamed: float = Field(default=0.0, ge=0, lt=1)
     sentence_encoder: str = ""
     values: Literal["written", "ranked"] = "written"
-    trees: int = Field(default=300, gt=0)
+    trees: int = Field(default=200, gt=0)
     dropout: float = Field(default=0.0, ge=0, lt=1)
     argument_weight: float = Field(default=0.3, ge=0)
     action_weights: dict[ActionType, Annotated[float, Field(gt=0)]] = Field(default_factory=dict)

@@ -355,7 +355,7 @@ def _boost(x_NF: NDArray[np.float32], right_N: NDArray[np.bool_], trees: int, se
     settings: dict[str, Any] = {
         "objective": "binary",
         "num_leaves": 31,
-        "learning_rate": 0.06,
+        "learning_rate": 0.1,
         "min_data_in_leaf": 60,
         "feature_fraction": 0.7,
         "lambda_l2": 5.0,
