@@ -305,6 +305,11 @@ class CausalLMPolicy:
                 filled = self._ranked.fill(session, name)
                 if filled is not None:
                     return _Opened(able, None, filled)
+            else:
+                raise IllegalAction(
+                    f"session {session.session_id!r} allows no action: none of its {len(heads.names)} legal heads can "
+                    "be filled, expected a value for every required field of one of them"
+                )
         best = heads.names[0]
         walk = Walk(self._encoder, self._spaces, best, session.events)
         return _Opened(
