@@ -19,6 +19,7 @@ from selective_autonomy.traces.screen import steps
 _USUAL_KEPT = 200
 _CODES_KEPT = 400
 _LEAST_RESULTS = 20
+_PERSONAL_SHARE = 0.2  # "no" is an answer that was once taken for a name; a name is said to be taken for one
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,10 @@ def field_facts(sessions: Iterable[Session], schema: ProcessSchema, words: Itera
 
 
 def category_codes(train: Iterable[Session], schema: ProcessSchema) -> dict[str, dict[str, int]]:
-    """A number for each form, field, head, frequent word, frequent result and usual value of train."""
+    """A number for each form, field, head, frequent word, frequent result and usual value of train.
+
+    No word is among the words that customers mostly say as a value of a personal field.
+    """
     train = list(train)
     words: Counter[str] = Counter()
     results: Counter[str] = Counter()
@@ -54,6 +58,9 @@ def category_codes(train: Iterable[Session], schema: ProcessSchema) -> dict[str,
                     words.update(tokens_of(text))
                 case ScreenUpdate(values=shown):
                     results.update(result_texts({k: v for k, v in shown.items() if k not in personal}))
+    for word, times in _personal_words(train, schema).items():
+        if times >= _PERSONAL_SHARE * words[word]:
+            del words[word]
     values: Counter[str] = Counter()
     for given in _usual(train, schema)[0].values():
         for value, n in given.items():
@@ -114,6 +121,19 @@ def _said_beside(train: Iterable[Session], schema: ProcessSchema) -> Iterator[tu
                 value = comparable(given[spec.id]) if spec.id in given else LEFT_OUT
                 yield spec.id, value, now
                 yield f"{spec.id} since", value, since
+
+
+def _personal_words(train: Iterable[Session], schema: ProcessSchema) -> Counter[str]:
+    """How often each word stood in a value of a personal field."""
+    words: Counter[str] = Counter()
+    for session in train:
+        for step in steps(session):
+            name, given = head_of(step.action), given_values(step.action)
+            if given is not None and is_known(schema, name):
+                for spec in argument_fields(schema, name):
+                    if spec.pii and spec.id in given:
+                        words.update(tokens_of(comparable(given[spec.id])))
+    return words
 
 
 def _usual(sessions: Iterable[Session], schema: ProcessSchema) -> tuple[dict[str, dict[Scalar, int]], dict[str, int]]:
