@@ -258,7 +258,8 @@ class MixParams(Frozen):
 
     `few`, `many`: shares of the train sessions of each stratum, from its beginning, that are logs; the rest is what
     the early policy proposes on. `train_share`, `held_out_share`: evenly spaced shares of all train and of all
-    held-out sessions that take part.
+    held-out sessions that take part. `preference_share`: share of the later sessions, first ones first, whose
+    corrections become preference pairs: a pair reads its prompt twice, so all would cost more than all other rows.
     """
 
     train_share: float = Field(default=1.0, gt=0, le=1)
@@ -267,6 +268,7 @@ class MixParams(Frozen):
     many: float = Field(gt=0, lt=1)
     policy: CausalLMParams
     preferences: PreferenceParams
+    preference_share: float = Field(default=1.0, gt=0, le=1)
 
     @model_validator(mode="after")
     def _few_before_many(self) -> MixParams:

@@ -104,11 +104,11 @@ def alternatives(policy: CausalLMPolicy, before: Session, repeats: int) -> dict[
         cut = len(prefix.ids)
 
         def batched() -> None:
-            Branches(policy._model, [prefix.layers] * len(ids), [cut] * len(ids)).step([[i] for i in ids])
+            Branches(policy._model.lm, [prefix.layers] * len(ids), [cut] * len(ids)).step([[i] for i in ids])
 
         def one_by_one() -> None:
             for i in ids:
-                Branches(policy._model, [prefix.layers], [cut]).step([[i]])
+                Branches(policy._model.lm, [prefix.layers], [cut]).step([[i]])
 
         def whole_prompts() -> None:
             for _ in ids:
@@ -132,12 +132,15 @@ class _Timed:
 
     def __init__(self, policy: CausalLMPolicy, before: Session) -> None:
         read: list[int] = []
-        embeddings = policy._model.get_input_embeddings()
-        handle = embeddings.register_forward_pre_hook(lambda _, inputs: read.append(inputs[0].numel()))
+        handles = [
+            model.lm.get_input_embeddings().register_forward_pre_hook(lambda _, inputs: read.append(inputs[0].numel()))
+            for model in policy._models
+        ]
         wall, cpu = time.perf_counter(), time.process_time()
         (self.proposal,) = policy.propose([before])
         self.wall, self.cpu = time.perf_counter() - wall, time.process_time() - cpu
-        handle.remove()
+        for handle in handles:
+            handle.remove()
         self.tokens, self.passes = sum(read), len(read)
 
 

@@ -309,7 +309,7 @@ class CausalLMPolicy:
             else:
                 raise IllegalAction(
                     f"session {session.session_id!r} allows no action: none of its {len(heads.names)} legal heads can "
-                    "be filled"
+                    "be filled, expected a value for every required field of one of them"
                 )
         best = heads.names[0]
         walk = Walk(self._encoder, self._spaces, best, session.events)

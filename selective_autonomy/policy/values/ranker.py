@@ -11,7 +11,7 @@ import json
 import math
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,18 +22,28 @@ from numpy.typing import NDArray
 from selective_autonomy.contract.actions import TEXT_HEADS, argument_fields
 from selective_autonomy.errors import ModelError
 from selective_autonomy.policy.protocol import ArgumentEvidence, Filled
+from selective_autonomy.policy.values.association import WordAssociation
 from selective_autonomy.policy.values.candidates import Candidate, CandidateSource
-from selective_autonomy.policy.values.reading import Reading, read_log, tokens_of
-from selective_autonomy.process.actions import Scalar, SearchProcedure, SendReply, SendTextToChat, SubmitForm
+from selective_autonomy.policy.values.facts import (
+    FieldFacts,
+    category_codes,
+    field_facts,
+    given_values,
+    is_known,
+    last_sent,
+    result_texts,
+    words_since,
+)
+from selective_autonomy.policy.values.reading import Reading, read_log
+from selective_autonomy.process.actions import SearchProcedure, SendTextToChat
 from selective_autonomy.process.actions import head as head_of
 from selective_autonomy.process.comparison import comparable
 from selective_autonomy.process.schema import FieldSpec, ProcessSchema
-from selective_autonomy.traces.schema import CustomerMessage, ScreenUpdate, Session
+from selective_autonomy.traces.schema import Session
 from selective_autonomy.traces.screen import steps
 
-_USUAL_KEPT = 200
-_CODES_KEPT = 400
 _HIDDEN_SHARE = 0.15
+_FOLDS = 5
 _THREADS = 1  # the same trees on every machine
 CATEGORIES = (
     "form",
@@ -74,7 +84,7 @@ NAMES = (
         "others_before",
         "others_after",
     ),
-    *("capital", "words", "digits", "all_digits", "length", "expression", "used_elsewhere"),
+    *("capital", "words", "digits", "all_digits", "length", "expression", "used_elsewhere", "words_now", "words_since"),
 )
 _TOKEN = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|\d+")
 _TREES, _FACTS = "values.txt", "values.json"
@@ -86,44 +96,55 @@ class RankedValues:
     def __init__(
         self,
         schema: ProcessSchema,
-        usual: Mapping[str, Mapping[Scalar, int]],
-        counts: Mapping[str, int],
+        facts: FieldFacts,
         codes: Mapping[str, Mapping[str, int]],
         texts: Mapping[str, str],
         booster: lightgbm.Booster | None,
     ) -> None:
+        """`texts`: text heads -> what operators most often wrote. `booster` None: nothing was there to learn from."""
         self.schema = schema
-        self._usual, self._counts, self._codes, self._texts, self._booster = usual, counts, codes, texts, booster
-        self._source = CandidateSource(usual)
+        self._facts, self._codes, self._texts, self._booster = facts, codes, texts, booster
+        self._source = CandidateSource(facts.usual)
 
     @classmethod
     def fit(cls, train: Sequence[Session], schema: ProcessSchema, *, trees: int, seed: int) -> RankedValues:
-        """Learn from every filled form and slot of train."""
-        usual, counts, texts = _usual(train, schema)
-        codes = _codes(train, schema, usual)
-        values = cls(schema, usual, counts, codes, texts, None)
+        """Learn from every filled form and slot of train. Sees: train only.
+
+        The rows of a fifth of the sessions are made with the facts of the others: with facts that hold the very step,
+        what was given once would be known by having been counted once more.
+        """
+        codes = category_codes(train, schema)
+        values = cls(schema, field_facts(train, schema, codes["word"]), codes, _usual_texts(train), None)
         rng = np.random.default_rng(seed)
-        rows: list[list[float]] = []
+        rows: list[NDArray[np.float32]] = []  # some millions: as Python floats they would take gigabytes
         labels: list[bool] = []
-        for session in train:
-            for step in steps(session):
-                name, given = head_of(step.action), _given(step.action)
-                specs = argument_fields(schema, name) if given is not None and _known(schema, name) else ()
-                if given is None or not specs:
-                    continue
-                log = read_log(step.before)
-                hidden = bool(rng.random() < _HIDDEN_SHARE)
-                for spec in specs:
-                    candidates = values._source.candidates(name, spec, log)
-                    wanted = comparable(given[spec.id]) if spec.id in given else None
-                    right = [(None if c.value is None else c.key) == wanted for c in candidates]
-                    if len(candidates) < 2 or not any(right):
-                        continue
-                    rows += values._rows(name, spec, candidates, log, without=given.get(spec.id), hidden=hidden)
+        for fold in range(_FOLDS):
+            others = [session for i, session in enumerate(train) if i % _FOLDS != fold]
+            blind = cls(schema, field_facts(others, schema, codes["word"]), codes, {}, None)
+            for session in train[fold::_FOLDS]:
+                for x_CF, right in blind._learned(session, rng):
+                    rows.append(x_CF)
                     labels += right
         if rows:
-            values._booster = _boost(np.array(rows), np.array(labels), trees, seed)
+            values._booster = _boost(np.concatenate(rows), np.array(labels), trees, seed)
         return values
+
+    def _learned(self, session: Session, rng: np.random.Generator) -> Iterator[tuple[NDArray[np.float32], list[bool]]]:
+        """For each field of a step whose right value is among the candidates: their rows, and which is right."""
+        for step in steps(session):
+            name, given = head_of(step.action), given_values(step.action)
+            specs = argument_fields(self.schema, name) if given is not None and is_known(self.schema, name) else ()
+            if given is None or not specs:
+                continue
+            log = read_log(step.before)
+            hidden = bool(rng.random() < _HIDDEN_SHARE)
+            for spec in specs:
+                candidates = self._source.candidates(name, spec, log)
+                wanted = comparable(given[spec.id]) if spec.id in given else None
+                right = [(None if c.value is None else c.key) == wanted for c in candidates]
+                if len(candidates) > 1 and any(right):
+                    x_CF = self._rows(name, spec, candidates, log, hidden=hidden)
+                    yield np.array(x_CF, dtype=np.float32), right
 
     def fill(self, session: Session, head: str) -> Filled | None:
         if head in TEXT_HEADS:
@@ -155,11 +176,11 @@ class RankedValues:
 
     def save(self, out: Path) -> None:
         """Write `values.json` and, where there was something to learn, `values.txt` into the directory `out`."""
-        usual = {key: [[value, n] for value, n in values.items()] for key, values in self._usual.items()}
         data = {
             "names": NAMES,
-            "usual": usual,
-            "counts": self._counts,
+            "usual": {key: [[value, n] for value, n in values.items()] for key, values in self._facts.usual.items()},
+            "times": self._facts.times,
+            "association": vars(self._facts.association),
             "codes": self._codes,
             "texts": self._texts,
             "learned": self._booster is not None,
@@ -180,9 +201,10 @@ class RankedValues:
             if tuple(data["names"]) != NAMES:
                 raise ModelError(f"{path / _FACTS} has other columns than this version; train the policy again")
             usual = {key: {value: int(n) for value, n in values} for key, values in data["usual"].items()}
+            facts = FieldFacts(usual, data["times"], WordAssociation(**data["association"]))
             trees = (path / _TREES).read_text(encoding="utf-8") if data["learned"] else None
             booster = lightgbm.Booster(model_str=trees) if trees is not None else None
-            return cls(schema, usual, data["counts"], data["codes"], data["texts"], booster)
+            return cls(schema, facts, data["codes"], data["texts"], booster)
         except (OSError, ValueError, KeyError, TypeError, AttributeError, lightgbm.basic.LightGBMError) as err:
             raise ModelError(f"{path} holds no ranker of values: {err}; train the policy again") from err
 
@@ -203,20 +225,20 @@ class RankedValues:
         candidates: Sequence[Candidate],
         log: Reading,
         *,
-        without: Scalar | None = None,
         hidden: bool = False,
     ) -> list[list[float]]:
-        """One row a candidate. `without`: the value of the very step that is learned, taken out of the counts."""
+        """One row a candidate, columns as `NAMES`. `hidden`: forms, fields, replies and values are not named."""
         form = head.partition(":")[2]
         key = f"{head} {spec.id}"
         here = [values for name, values in log.filled if name == form]
         # Forms sent up to this form's last submission: what customers said later may have changed its values.
-        sent = next((len(log.filled) - i - 1 for i, (name, _) in enumerate(log.filled) if name == form), -1)
+        sent = last_sent(log, form)
         newest = log.messages[0].tokens if log.messages else ()
         field_words = _words(f"{spec.id} {spec.title}")
         code = self._code if not hidden else (lambda kind, name: -1)
-        total = self._counts.get(key, 0)
-        ruled_out = None if without is None else comparable(without)
+        total = self._facts.times.get(key, 0)
+        now, since = words_since(log, sent)
+        known = not spec.pii
         elsewhere = {comparable(v) for _, values in log.filled for k, v in values.items() if k != spec.id}
         mentions = [c.mention for c in candidates if c.mention is not None and c.mention.score > 0.9]
         shared = [
@@ -241,7 +263,7 @@ class RankedValues:
         kind = _kind(spec)
         rows = []
         for c in candidates:
-            usual = max(0, c.usual - (c.value is not None and c.key == ruled_out))
+            usual = c.usual
             m = c.mention
             message = log.messages[m.age] if m else None
             rows.append(
@@ -284,89 +306,30 @@ class RankedValues:
                     len(c.key),
                     "(" in c.key,
                     c.key in elsewhere,
+                    self._facts.association.score(spec.id, c.key, now) if known else 0.0,
+                    self._facts.association.score(f"{spec.id} since", c.key, since) if known else 0.0,
                 ]
             )
         return rows
 
     def _result(self, log: Reading) -> int:
         """The code of what the latest result says, -1 where it says nothing usual."""
-        texts = _texts(log.shown[0][1]) if log.shown else []
+        texts = result_texts(log.shown[0][1]) if log.shown else []
         return next((self._codes["result"][text] for text in texts if text in self._codes["result"]), -1)
 
     def _code(self, kind: str, name: str) -> int:
         return self._codes[kind].get(name, -1)
 
 
-def _given(action: object) -> Mapping[str, Scalar] | None:
-    match action:
-        case SubmitForm(values=values) | SendReply(slots=values):
-            return values
-    return None
-
-
-def _known(schema: ProcessSchema, head: str) -> bool:
-    kind, _, name = head.partition(":")
-    return name in (schema.forms_by_id if kind == "submit_form" else schema.replies_by_id)
-
-
-def _usual(
-    train: Iterable[Session], schema: ProcessSchema
-) -> tuple[dict[str, dict[Scalar, int]], dict[str, int], dict[str, str]]:
-    """ "head field" -> values given at least twice (never personal ones); how often the head was done; usual texts."""
-    seen: dict[str, Counter[tuple[str, Scalar]]] = {}
-    times: Counter[str] = Counter()
+def _usual_texts(train: Iterable[Session]) -> dict[str, str]:
+    """What operators most often wrote under each text head."""
     texts: dict[str, Counter[str]] = {}
     for session in train:
         for step in steps(session):
-            name = head_of(step.action)
             match step.action:
                 case SendTextToChat(text=text) | SearchProcedure(query=text):
-                    texts.setdefault(name, Counter())[text] += 1
-            given = _given(step.action)
-            if given is None or not _known(schema, name):
-                continue
-            for spec in argument_fields(schema, name):
-                times[f"{name} {spec.id}"] += 1
-                if spec.id in given and not spec.pii:
-                    value = given[spec.id]
-                    seen.setdefault(f"{name} {spec.id}", Counter())[type(value).__name__, value] += 1
-    usual = {
-        key: {value: n for (_, value), n in counter.most_common(_USUAL_KEPT) if n > 1} for key, counter in seen.items()
-    }
-    return usual, dict(times), {name: counter.most_common(1)[0][0] for name, counter in texts.items()}
-
-
-def _codes(
-    train: Iterable[Session], schema: ProcessSchema, usual: Mapping[str, Mapping[Scalar, int]]
-) -> dict[str, dict[str, int]]:
-    words: Counter[str] = Counter()
-    results: Counter[str] = Counter()
-    for session in train:
-        for event in session.events:
-            match event:
-                case CustomerMessage(text=text):
-                    words.update(tokens_of(text))
-                case ScreenUpdate(values=shown):
-                    results.update(_texts(shown))
-    values: Counter[str] = Counter()
-    for given in usual.values():
-        for value, n in given.items():
-            values[comparable(value)] += n
-    heads = sorted({head_of(step.action) for session in train for step in steps(session)})
-    fields = sorted({spec.id for name in heads if _known(schema, name) for spec in argument_fields(schema, name)})
-    return {
-        "form": {name.partition(":")[2]: i for i, name in enumerate(heads)},
-        "field": {name: i for i, name in enumerate(fields)},
-        "head": {name: i for i, name in enumerate(heads)},
-        "word": {word: i for i, (word, _) in enumerate(words.most_common(_CODES_KEPT))},
-        "result": {text: i for i, (text, n) in enumerate(results.most_common(_CODES_KEPT)) if n >= 20},
-        "value": {value: i for i, (value, _) in enumerate(values.most_common(_CODES_KEPT))},
-    }
-
-
-def _texts(shown: Mapping[str, Scalar]) -> list[str]:
-    """What a result says in words: status and message values, not names and numbers of one case."""
-    return [f"{name}: {value}" for name, value in shown.items() if isinstance(value, str)]
+                    texts.setdefault(head_of(step.action), Counter())[text] += 1
+    return {name: counter.most_common(1)[0][0] for name, counter in texts.items()}
 
 
 def _kind(spec: FieldSpec) -> int:
@@ -388,12 +351,12 @@ def _overlap(field_words: frozenset[str], head: str) -> float:
     return len(field_words & _words(head.replace("_", " "))) / len(field_words) if field_words else 0.0
 
 
-def _boost(x_NF: NDArray[np.float64], right_N: NDArray[np.bool_], trees: int, seed: int) -> lightgbm.Booster:
+def _boost(x_NF: NDArray[np.float32], right_N: NDArray[np.bool_], trees: int, seed: int) -> lightgbm.Booster:
     settings: dict[str, Any] = {
         "objective": "binary",
-        "num_leaves": 63,
+        "num_leaves": 31,
         "learning_rate": 0.1,
-        "min_data_in_leaf": 30,
+        "min_data_in_leaf": 60,
         "feature_fraction": 0.7,
         "lambda_l2": 5.0,
         "cat_smooth": 20,

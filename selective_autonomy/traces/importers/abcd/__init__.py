@@ -9,12 +9,14 @@ from __future__ import annotations
 import itertools
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from selective_autonomy.process.actions import Scalar, SubmitForm
 from selective_autonomy.process.schema import ActionTier, FieldSpec, Form, Procedure, ProcessSchema
+from selective_autonomy.traces.importers.abcd.placeholders import draw, repair
 from selective_autonomy.traces.importers.abcd.source import Conversation, read_conversations, read_definitions, verify
 from selective_autonomy.traces.importers.result import ImportResult, conclude
 from selective_autonomy.traces.schema import CustomerMessage, Event, OperatorAction, Outcome, Session
@@ -51,21 +53,30 @@ def import_abcd(
     kb, ontology, guidelines = read_definitions(source)
     slots = {button: tuple(names) for group in ontology["actions"].values() for button, names in group.items()}
     choices = {slot: {v.lower() for v in values} for slot, values in ontology["values"]["enumerable"].items()}
-    schema = _schema(kb, ontology, guidelines, slots)
+    schema = _schema(kb, guidelines, slots, ontology)
     everything = tuple(procedure.id for procedure in schema.procedures)
     left_out: Counter[str] = Counter()
     sessions = []
     for number, conversation in enumerate(read_conversations(source)):
         opened = EPOCH + number * BETWEEN_SESSIONS
+        if not conversation.verbatim:
+            buttons, renamed = repair(conversation.buttons, slots)
+            conversation = replace(conversation, buttons=draw(buttons, conversation.id))
+            left_out["values that repeated another one's placeholder, renamed by what was said"] += renamed
         sessions.append(_session(conversation, opened, everything, slots, choices))
         left_out["speaker tags, times and operator of a conversation"] += 1
-        left_out["conversations with placeholders for what was typed"] += not conversation.verbatim
+        left_out[
+            "what was typed in conversations with placeholders (made up in the same shape)"
+        ] += not conversation.verbatim
         left_out["flow of a conversation (the corpus does not name it)"] += conversation.flow is None
     notes = (
         "All ten flows are open in every session: the desk's agents find out which one it is.",
         "A message holds what both sides said since the press before; there are no speaker tags.",
         "Times are synthetic, strictly increasing in order of the file (labels.times). Every case counts as complete.",
-        "With placeholders, several values of one press repeat the first placeholder: a quirk of the corpus as packed.",
+        "With placeholders, several values of one press repeat the first one: a quirk of the corpus as packed. A repeated "
+        "one is taken as the placeholder of its own slot, else as another one that was said in the last four messages.",
+        "Placeholders are replaced by made-up text of their shape, one a conversation (labels.text: surrogates).",
+        "All text is in lower case, as most of the corpus is written.",
         "A single value is filed under the slot whose placeholder or value list it is of, else the button's first.",
     )
     return conclude(
@@ -83,7 +94,7 @@ def _session(
     events: list[Event] = []
     for button in conversation.buttons:
         if button.said.strip():
-            events.append(CustomerMessage(at=opened + len(events) * BETWEEN_EVENTS, text=button.said))
+            events.append(CustomerMessage(at=opened + len(events) * BETWEEN_EVENTS, text=button.said.lower()))
         values = _values(button.values, slots.get(button.name, ()), choices)
         action = SubmitForm(form=button.name, values=values)
         events.append(OperatorAction(at=opened + len(events) * BETWEEN_EVENTS, action=action))
@@ -98,7 +109,7 @@ def _session(
             "stratum": conversation.flow or "unlabelled",
             "corpus_split": conversation.split,
             "times": "synthetic",
-            "text": "verbatim" if conversation.verbatim else "placeholders",
+            "text": "verbatim" if conversation.verbatim else "surrogates",
         },
         events=tuple(events),
         outcome=Outcome(status="complete"),
@@ -122,10 +133,11 @@ def _slot_of(value: str, slots: tuple[str, ...], choices: dict[str, set[str]]) -
 
 
 def _schema(
-    kb: dict[str, Any], ontology: dict[str, Any], guidelines: dict[str, Any], slots: dict[str, tuple[str, ...]]
+    kb: dict[str, Any], guidelines: dict[str, Any], slots: dict[str, tuple[str, ...]], ontology: dict[str, Any]
 ) -> ProcessSchema:
     written = {name.lower().replace(" ", "_").replace("-", "_"): text for name, text in guidelines.items()}
     flows = ontology["intents"]["subflows"]
+    listed = ontology["values"]["enumerable"]
     used = {button for buttons in kb.values() for button in buttons}
     return ProcessSchema(
         id=PROCESS_ID,
@@ -145,13 +157,21 @@ def _schema(
             Form(
                 id=button,
                 title=button.replace("-", " ").capitalize(),
-                fields=tuple(FieldSpec(id=s, title=s.replace("_", " "), pii=s in PII_SLOTS) for s in names),
+                fields=tuple(_field(slot, listed.get(slot, ())) for slot in names),
             )
             for button, names in slots.items()
         ),
         common_forms=tuple(button for button in slots if button not in used),
         actions={"submit_form": ActionTier()},
     )
+
+
+def _field(slot: str, usual: Sequence[str]) -> FieldSpec:
+    """A slot takes any text (agents type into it); what the ontology lists for it are its examples."""
+    schema: dict[str, Any] = {"type": "string"}
+    if usual:
+        schema["examples"] = [value.lower() for value in usual]
+    return FieldSpec(id=slot, title=slot.replace("_", " "), pii=slot in PII_SLOTS, schema=schema)
 
 
 def _graph(chains: Sequence[Sequence[str]]) -> dict[str, tuple[str, ...]]:
