@@ -128,6 +128,15 @@ def test_a_procedure_is_known_once_a_head_of_its_own_was_trained(model: PolicyMo
     assert not scorer.knows(("track", "refund"))
 
 
+def test_a_head_that_a_procedure_shares_does_not_make_it_known(model: PolicyModel) -> None:
+    scorer = model.scorer
+    assert scorer is not None
+    scorer.trained_H[scorer.indices(["submit_form:lookup"])] = True
+    assert not scorer.knows(("refund",))
+    scorer.trained_H[scorer.indices(["submit_form:refund"])] = True
+    assert scorer.knows(("refund",))
+
+
 def test_names_are_dropped_for_whole_batches_as_the_seed_has_it(tiny: CausalLMParams) -> None:
     model, encoder = _model(tiny, unnamed=0.5)
     scorer = model.scorer

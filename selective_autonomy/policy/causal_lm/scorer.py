@@ -136,12 +136,18 @@ class HeadScorer(torch.nn.Module):
         self._named_H = (~self._own_H if dropped else torch.ones_like(self._own_H)).float()
 
     def knows(self, procedures: Sequence[str]) -> bool:
-        """Whether every open procedure with heads of its own had one of them in training."""
-        own = [
-            [self._index[name] for name in self.names if procedure in self.features.procedures_of(name)]
-            for procedure in procedures
-        ]
-        return all(not heads or bool(self.trained_H[heads].any()) for heads in own)
+        """Whether training had, of every open procedure with heads of its own, one that is no other's.
+
+        A reply that it shares with a trained procedure says nothing of its other heads, whose markers are untrained.
+        Only where all are shared does one of them suffice.
+        """
+        return all(map(self._knows, procedures))
+
+    def _knows(self, procedure: str) -> bool:
+        owners = {name: self.features.procedures_of(name) for name in self.names}
+        own = [name for name in self.names if procedure in owners[name]]
+        heads = [name for name in own if len(owners[name]) == 1] or own
+        return not heads or bool(self.trained_H[self.indices(heads)].any())
 
     def forward(
         self,
