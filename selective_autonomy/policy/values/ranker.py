@@ -22,8 +22,10 @@ from numpy.typing import NDArray
 from selective_autonomy.contract.actions import TEXT_HEADS, argument_fields
 from selective_autonomy.errors import ModelError
 from selective_autonomy.policy.protocol import ArgumentEvidence, Filled
+from selective_autonomy.policy.values.association import FieldAssociation, Heard
 from selective_autonomy.policy.values.candidates import Candidate, CandidateSource
-from selective_autonomy.policy.values.reading import Reading, read_log, tokens_of
+from selective_autonomy.policy.values.reading import Reading, read_log, tokens_of, words_of
+from selective_autonomy.policy.values.shapes import shape
 from selective_autonomy.process.actions import Scalar, SearchProcedure, SendReply, SendTextToChat, SubmitForm
 from selective_autonomy.process.actions import head as head_of
 from selective_autonomy.process.comparison import comparable
@@ -34,6 +36,7 @@ from selective_autonomy.traces.screen import steps
 _USUAL_KEPT = 200
 _CODES_KEPT = 400
 _HIDDEN_SHARE = 0.15
+_COMMON = 5  # sessions
 _THREADS = 1  # the same trees on every machine
 CATEGORIES = (
     "form",
@@ -47,6 +50,8 @@ CATEGORIES = (
     "right",
     "value",
     "kind",
+    "before_left",
+    "shape",
 )
 NAMES = (
     *CATEGORIES,
@@ -75,6 +80,7 @@ NAMES = (
         "others_after",
     ),
     *("capital", "words", "digits", "all_digits", "length", "expression", "used_elsewhere"),
+    *("rare", "chosen", "chosen_before", "goes_with", "goes_with_by", "goes_with_now", "goes_with_now_by"),
 )
 _TOKEN = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|\d+")
 _TREES, _FACTS = "values.txt", "values.json"
@@ -91,17 +97,28 @@ class RankedValues:
         codes: Mapping[str, Mapping[str, int]],
         texts: Mapping[str, str],
         booster: lightgbm.Booster | None,
+        associations: Mapping[str, FieldAssociation] | None = None,
+        common: Iterable[str] = (),
     ) -> None:
         self.schema = schema
+        self._associations = associations or {}
+        self._common = frozenset(common)
         self._usual, self._counts, self._codes, self._texts, self._booster = usual, counts, codes, texts, booster
-        self._source = CandidateSource(usual)
+        self._source = CandidateSource(usual, self._common)
 
     @classmethod
     def fit(cls, train: Sequence[Session], schema: ProcessSchema, *, trees: int, seed: int) -> RankedValues:
         """Learn from every filled form and slot of train."""
         usual, counts, texts = _usual(train, schema)
         codes = _codes(train, schema, usual)
-        values = cls(schema, usual, counts, codes, texts, None)
+        heard = _heard(train, schema, usual)
+        fitted = {key: FieldAssociation.fit([one for _, one in entries]) for key, entries in heard.items()}
+        associations = {key: association for key, association in fitted.items() if association is not None}
+        values = cls(schema, usual, counts, codes, texts, None, associations, _common_words(train))
+        of_session: dict[tuple[str, str], list[Heard]] = {}
+        for key, entries in heard.items():
+            for session_id, one in entries:
+                of_session.setdefault((key, session_id), []).append(one)
         rng = np.random.default_rng(seed)
         rows: list[list[float]] = []
         labels: list[bool] = []
@@ -113,14 +130,20 @@ class RankedValues:
                     continue
                 log = read_log(step.before)
                 hidden = bool(rng.random() < _HIDDEN_SHARE)
+                chosen: dict[str, Scalar] = {}
                 for spec in specs:
                     candidates = values._source.candidates(name, spec, log)
                     wanted = comparable(given[spec.id]) if spec.id in given else None
                     right = [(None if c.value is None else c.key) == wanted for c in candidates]
-                    if len(candidates) < 2 or not any(right):
-                        continue
-                    rows += values._rows(name, spec, candidates, log, without=given.get(spec.id), hidden=hidden)
-                    labels += right
+                    if len(candidates) > 1 and any(right):
+                        without = of_session.get((f"{name} {spec.id}", session.session_id), ())
+                        rows += values._rows(
+                            name, spec, candidates, log, chosen,
+                            without=given.get(spec.id), unheard=without, hidden=hidden,
+                        )  # fmt: skip
+                        labels += right
+                    if spec.id in given:
+                        chosen[spec.id] = given[spec.id]
         if rows:
             values._booster = _boost(np.array(rows), np.array(labels), trees, seed)
         return values
@@ -136,17 +159,19 @@ class RankedValues:
             return Filled()
         log = read_log(session)
         arguments, log_prob = [], 0.0
+        values: dict[str, Scalar] = {}
         for spec in specs:
             candidates = self._source.candidates(head, spec, log)
             if not candidates:
                 if spec.required:
                     return None
                 continue
-            p_C = self._p(head, spec, candidates, log)
+            p_C = self._p(head, spec, candidates, log, values)
             best = int(p_C.argmax())
             log_prob += math.log(max(float(p_C[best]), 1e-12))
             value = candidates[best].value
             if value is not None:
+                values[spec.id] = value
                 chosen = candidates[best]
                 copied = chosen.shown >= 0 or (chosen.mention is not None and chosen.mention.score == 1)
                 p = float(min(p_C[best], 1.0))
@@ -162,6 +187,8 @@ class RankedValues:
             "counts": self._counts,
             "codes": self._codes,
             "texts": self._texts,
+            "common": sorted(self._common),
+            "associations": {key: association.to_json() for key, association in self._associations.items()},
             "learned": self._booster is not None,
         }
         (out / _FACTS).write_text(json.dumps(data, ensure_ascii=False), encoding="utf-8")
@@ -182,16 +209,25 @@ class RankedValues:
             usual = {key: {value: int(n) for value, n in values} for key, values in data["usual"].items()}
             trees = (path / _TREES).read_text(encoding="utf-8") if data["learned"] else None
             booster = lightgbm.Booster(model_str=trees) if trees is not None else None
-            return cls(schema, usual, data["counts"], data["codes"], data["texts"], booster)
+            associations = {key: FieldAssociation.of_json(one) for key, one in data["associations"].items()}
+            facts = data["counts"], data["codes"], data["texts"]
+            return cls(schema, usual, *facts, booster, associations, data["common"])
         except (OSError, ValueError, KeyError, TypeError, AttributeError, lightgbm.basic.LightGBMError) as err:
             raise ModelError(f"{path} holds no ranker of values: {err}; train the policy again") from err
 
-    def _p(self, head: str, spec: FieldSpec, candidates: Sequence[Candidate], log: Reading) -> NDArray[np.float64]:
+    def _p(
+        self,
+        head: str,
+        spec: FieldSpec,
+        candidates: Sequence[Candidate],
+        log: Reading,
+        chosen: Mapping[str, Scalar],
+    ) -> NDArray[np.float64]:
         if len(candidates) == 1 or self._booster is None:
             p = np.full(len(candidates), 1e-12)
             p[0] = 1.0
             return p
-        rows = np.array(self._rows(head, spec, candidates, log))
+        rows = np.array(self._rows(head, spec, candidates, log, chosen))
         raw = np.asarray(self._booster.predict(rows, raw_score=True, num_threads=_THREADS), dtype=np.float64)
         p = 1 / (1 + np.exp(-raw))
         return np.asarray(p / p.sum())
@@ -202,11 +238,16 @@ class RankedValues:
         spec: FieldSpec,
         candidates: Sequence[Candidate],
         log: Reading,
+        chosen: Mapping[str, Scalar],
         *,
         without: Scalar | None = None,
+        unheard: Sequence[Heard] = (),
         hidden: bool = False,
     ) -> list[list[float]]:
-        """One row a candidate. `without`: the value of the very step that is learned, taken out of the counts."""
+        """One row a candidate. `chosen`: what the fields before got.
+
+        `without`: the value of the very step that is learned, `unheard`: all of its session; taken out of the counts.
+        """
         form = head.partition(":")[2]
         key = f"{head} {spec.id}"
         here = [values for name, values in log.filled if name == form]
@@ -239,8 +280,13 @@ class RankedValues:
             _overlap(field_words, log.last_head),
         ]
         kind = _kind(spec)
+        taken = {comparable(value) for value in chosen.values()}
+        everything = {token for message in log.messages for token in message.tokens}
+        association = self._associations.get(key) if not hidden else None
+        goes = _standings(association, candidates, everything, unheard)
+        goes_now = _standings(association, candidates, newest, unheard)
         rows = []
-        for c in candidates:
+        for n, c in enumerate(candidates):
             usual = max(0, c.usual - (c.value is not None and c.key == ruled_out))
             m = c.mention
             message = log.messages[m.age] if m else None
@@ -252,6 +298,8 @@ class RankedValues:
                     self._code("word", message.tokens[m.end]) if m and message and m.end < len(message.tokens) else -1,
                     code("value", c.key) if c.value is not None else -1,
                     kind,
+                    self._code("word", message.tokens[m.start - 2]) if m and message and m.start > 1 else -1,
+                    shape(c.key),
                     *state,
                     c.value is None,
                     c.listed,
@@ -284,9 +332,19 @@ class RankedValues:
                     len(c.key),
                     "(" in c.key,
                     c.key in elsewhere,
+                    self._rarity(c.key),
+                    len(chosen),
+                    c.key in taken,
+                    *goes[n],
+                    *goes_now[n],
                 ]
             )
         return rows
+
+    def _rarity(self, key: str) -> float:
+        """The share of its words that few sessions of train hold; 0 for none."""
+        words = list(words_of(key))
+        return sum(word not in self._common for word in words) / len(words) if words else 0.0
 
     def _result(self, log: Reading) -> int:
         """The code of what the latest result says, -1 where it says nothing usual."""
@@ -334,6 +392,49 @@ def _usual(
         key: {value: n for (_, value), n in counter.most_common(_USUAL_KEPT) if n > 1} for key, counter in seen.items()
     }
     return usual, dict(times), {name: counter.most_common(1)[0][0] for name, counter in texts.items()}
+
+
+def _heard(
+    train: Iterable[Session], schema: ProcessSchema, usual: Mapping[str, Mapping[Scalar, int]]
+) -> dict[str, list[tuple[str, Heard]]]:
+    """ "head field" -> (session, what was said when it got a value that comes again, or was left out)."""
+    again = {key: {comparable(value) for value in values} for key, values in usual.items()}
+    heard: dict[str, list[tuple[str, Heard]]] = {}
+    for session in train:
+        for step in steps(session):
+            name, given = head_of(step.action), _given(step.action)
+            if given is None or not _known(schema, name):
+                continue
+            specs = [spec for spec in argument_fields(schema, name) if f"{name} {spec.id}" in again]
+            if not specs:
+                continue
+            words = frozenset(token for message in read_log(step.before).messages for token in message.tokens)
+            for spec in specs:
+                value = comparable(given[spec.id]) if spec.id in given else ""
+                if value in again[f"{name} {spec.id}"] or spec.id not in given:
+                    heard.setdefault(f"{name} {spec.id}", []).append((session.session_id, Heard(value, words)))
+    return heard
+
+
+def _common_words(train: Iterable[Session]) -> list[str]:
+    """Words that customers said in at least as many sessions as makes them nobody's own."""
+    sessions: Counter[str] = Counter()
+    for session in train:
+        sessions.update({w for e in session.events if isinstance(e, CustomerMessage) for w in words_of(e.text)})
+    return sorted(word for word, n in sessions.items() if n >= _COMMON)
+
+
+def _standings(
+    association: FieldAssociation | None, candidates: Sequence[Candidate], words: Iterable[str], unheard: Sequence[Heard]
+) -> list[tuple[float, float]]:
+    """How well each candidate goes with the words, and by how much it is ahead of the best other one; NaN: unknown."""
+    if association is None:
+        return [(math.nan, math.nan)] * len(candidates)
+    scores_V = association.scores(set(words), unheard)
+    scores = [float(scores_V[at]) if (at := association.values.get(c.key)) is not None else math.nan for c in candidates]
+    ranked = sorted((score for score in scores if not math.isnan(score)), reverse=True)
+    best, second = (*ranked, math.nan, math.nan)[:2]
+    return [(score, score - (second if score == best else best)) for score in scores]
 
 
 def _codes(
