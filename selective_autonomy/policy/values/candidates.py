@@ -92,6 +92,10 @@ class CandidateSource:
         ]
         return result
 
+    def weights(self, key: str) -> Mapping[str, float]:
+        """Of the field whose candidates were asked for: how much each word tells its values apart."""
+        return self._weights.get(key, {})
+
     def _earlier(
         self, key: str, spec: FieldSpec, entries: Iterable[tuple[str, Mapping[str, Scalar]]]
     ) -> dict[str, Scalar]:

@@ -12,6 +12,7 @@ import math
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -81,9 +82,28 @@ NAMES = (
     ),
     *("capital", "words", "digits", "all_digits", "length", "expression", "used_elsewhere"),
     *("rare", "chosen", "chosen_before", "goes_with", "goes_with_by", "goes_with_now", "goes_with_now_by"),
+    *("heard", "heard_by", "heard_age"),
 )
 _TOKEN = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|\d+")
+_CHOSEN, _CHOSEN_BEFORE = NAMES.index("chosen"), NAMES.index("chosen_before")
+_KEPT = 4  # ways of filling the form so far: a field's best value may only be best where a later one is left out
 _TREES, _FACTS = "values.txt", "values.json"
+
+
+@dataclass(frozen=True, slots=True)
+class _Filling:
+    """What the fields so far got, and how likely that is."""
+
+    arguments: tuple[ArgumentEvidence, ...] = ()
+    log_prob: float = 0.0
+
+    def then(self, field: str, candidate: Candidate, p: float) -> _Filling:
+        log_prob = self.log_prob + math.log(max(p, 1e-12))
+        if candidate.value is None:
+            return _Filling(self.arguments, log_prob)
+        copied = candidate.shown >= 0 or (candidate.mention is not None and candidate.mention.score == 1)
+        argument = ArgumentEvidence(field=field, value=candidate.value, p=min(p, 1.0), copied=copied)
+        return _Filling((*self.arguments, argument), log_prob)
 
 
 class RankedValues:
@@ -158,25 +178,21 @@ class RankedValues:
         if not specs:
             return Filled()
         log = read_log(session)
-        arguments, log_prob = [], 0.0
-        values: dict[str, Scalar] = {}
+        kept = [_Filling()]
         for spec in specs:
             candidates = self._source.candidates(head, spec, log)
             if not candidates:
                 if spec.required:
                     return None
                 continue
-            p_C = self._p(head, spec, candidates, log, values)
-            best = int(p_C.argmax())
-            log_prob += math.log(max(float(p_C[best]), 1e-12))
-            value = candidates[best].value
-            if value is not None:
-                values[spec.id] = value
-                chosen = candidates[best]
-                copied = chosen.shown >= 0 or (chosen.mention is not None and chosen.mention.score == 1)
-                p = float(min(p_C[best], 1.0))
-                arguments.append(ArgumentEvidence(field=spec.id, value=value, p=p, copied=copied))
-        return Filled(tuple(arguments), min(log_prob, 0.0))
+            rows = np.array(self._rows(head, spec, candidates, log, {})) if len(candidates) > 1 else None
+            longer: list[_Filling] = []
+            for filling in kept:
+                p_C = self._p(candidates, rows, filling)
+                best = np.argsort(-p_C, kind="stable")[:_KEPT]
+                longer += [filling.then(spec.id, candidates[i], float(p_C[i])) for i in best]
+            kept = sorted(longer, key=lambda filling: -filling.log_prob)[:_KEPT]
+        return Filled(kept[0].arguments, min(kept[0].log_prob, 0.0))
 
     def save(self, out: Path) -> None:
         """Write `values.json` and, where there was something to learn, `values.txt` into the directory `out`."""
@@ -216,19 +232,17 @@ class RankedValues:
             raise ModelError(f"{path} holds no ranker of values: {err}; train the policy again") from err
 
     def _p(
-        self,
-        head: str,
-        spec: FieldSpec,
-        candidates: Sequence[Candidate],
-        log: Reading,
-        chosen: Mapping[str, Scalar],
+        self, candidates: Sequence[Candidate], rows_CF: NDArray[np.float64] | None, filling: _Filling
     ) -> NDArray[np.float64]:
-        if len(candidates) == 1 or self._booster is None:
+        """(C,), sum 1: rows as made for an empty form, with what the form holds by now put in."""
+        if rows_CF is None or self._booster is None:
             p = np.full(len(candidates), 1e-12)
             p[0] = 1.0
             return p
-        rows = np.array(self._rows(head, spec, candidates, log, chosen))
-        raw = np.asarray(self._booster.predict(rows, raw_score=True, num_threads=_THREADS), dtype=np.float64)
+        taken = {comparable(argument.value) for argument in filling.arguments}
+        rows_CF[:, _CHOSEN] = len(filling.arguments)
+        rows_CF[:, _CHOSEN_BEFORE] = [c.key in taken for c in candidates]
+        raw = np.asarray(self._booster.predict(rows_CF, raw_score=True, num_threads=_THREADS), dtype=np.float64)
         p = 1 / (1 + np.exp(-raw))
         return np.asarray(p / p.sum())
 
@@ -285,6 +299,7 @@ class RankedValues:
         association = self._associations.get(key) if not hidden else None
         goes = _standings(association, candidates, everything, unheard)
         goes_now = _standings(association, candidates, newest, unheard)
+        heard = _heard_shares(log, candidates, self._source.weights(key))
         rows = []
         for n, c in enumerate(candidates):
             usual = max(0, c.usual - (c.value is not None and c.key == ruled_out))
@@ -337,6 +352,7 @@ class RankedValues:
                     c.key in taken,
                     *goes[n],
                     *goes_now[n],
+                    *heard[n],
                 ]
             )
         return rows
@@ -425,16 +441,43 @@ def _common_words(train: Iterable[Session]) -> list[str]:
 
 
 def _standings(
-    association: FieldAssociation | None, candidates: Sequence[Candidate], words: Iterable[str], unheard: Sequence[Heard]
+    association: FieldAssociation | None,
+    candidates: Sequence[Candidate],
+    words: Iterable[str],
+    unheard: Sequence[Heard],
 ) -> list[tuple[float, float]]:
     """How well each candidate goes with the words, and by how much it is ahead of the best other one; NaN: unknown."""
     if association is None:
         return [(math.nan, math.nan)] * len(candidates)
     scores_V = association.scores(set(words), unheard)
-    scores = [float(scores_V[at]) if (at := association.values.get(c.key)) is not None else math.nan for c in candidates]
+    scores = [
+        float(scores_V[at]) if (at := association.values.get(c.key)) is not None else math.nan for c in candidates
+    ]
     ranked = sorted((score for score in scores if not math.isnan(score)), reverse=True)
     best, second = (*ranked, math.nan, math.nan)[:2]
     return [(score, score - (second if score == best else best)) for score in scores]
+
+
+def _heard_shares(
+    log: Reading, candidates: Sequence[Candidate], weights: Mapping[str, float]
+) -> list[tuple[float, float, float]]:
+    """Of each candidate's telling words: the share said anywhere, how far ahead of the best other, messages since."""
+    shares, ages = [], []
+    for c in candidates:
+        tokens = set(tokens_of(c.key))
+        total = sum(weights.get(token, 1.0) for token in tokens)
+        said = [token for token in tokens if token in log.places]
+        shares.append(sum(weights.get(token, 1.0) for token in said) / total if total else 0.0)
+        ages.append(sum(log.places[token][0][0] for token in said) / len(said) if said else -1.0)
+    best, second = (
+        *sorted((share for c, share in zip(candidates, shares, strict=True) if c.listed), reverse=True),
+        0.0,
+        0.0,
+    )[:2]
+    return [
+        (share, share - (second if c.listed and share == best else best), age)
+        for c, share, age in zip(candidates, shares, ages, strict=True)
+    ]
 
 
 def _codes(

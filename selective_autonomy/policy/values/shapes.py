@@ -11,7 +11,7 @@ _BRACKETS = {"(": ")", "[": "]"}
 
 
 def shape(text: str) -> int:
-    """0 empty · 1 with @ · 2 digits · 3 digits and signs · 4 letters and digits · 5 words with digits · 6 a word · 7 words."""
+    """0 empty · 1 with @ · 2 digits · 3 digits, signs · 4 letters, digits · 5 words, digits · 6 a word · 7 words."""
     if not text:
         return 0
     if "@" in text:
@@ -27,7 +27,7 @@ def shape(text: str) -> int:
 
 
 def trimmed(text: str) -> str:
-    """Without the marks of a sentence around it; a bracket goes if its other half is not there: `(791) 582-4288` stays."""
+    """Without a sentence's marks around it; a bracket goes if its other half is not there: `(791) 582-4288` stays."""
     before = None
     while text != before:
         before = text

@@ -65,14 +65,16 @@ def import_abcd(
             left_out["values that repeated another one's placeholder, renamed by what was said"] += renamed
         sessions.append(_session(conversation, opened, everything, slots, choices))
         left_out["speaker tags, times and operator of a conversation"] += 1
-        left_out["what was typed in conversations with placeholders (made up in the same shape)"] += not conversation.verbatim
+        left_out[
+            "what was typed in conversations with placeholders (made up in the same shape)"
+        ] += not conversation.verbatim
         left_out["flow of a conversation (the corpus does not name it)"] += conversation.flow is None
     notes = (
         "All ten flows are open in every session: the desk's agents find out which one it is.",
         "A message holds what both sides said since the press before; there are no speaker tags.",
         "Times are synthetic, strictly increasing in order of the file (labels.times). Every case counts as complete.",
-        "With placeholders, several values of one press repeat the first one: a quirk of the corpus as packed. A repeated "
-        "one is taken as the placeholder of its own slot, else as another one that was said in the last four messages.",
+        "With placeholders, several values of one press repeat the first one: a quirk of the corpus as packed. A "
+        "repeated one is taken as its own slot's placeholder, else as another one said in the last five messages.",
         "Placeholders are replaced by made-up text of their shape, one a conversation (labels.text: surrogates).",
         "All text is in lower case, as most of the corpus is written.",
         "A single value is filed under the slot whose placeholder or value list it is of, else the button's first.",

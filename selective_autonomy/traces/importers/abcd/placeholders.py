@@ -1,8 +1,8 @@
 """Placeholders for what a customer typed: which one a value really is, and made-up text of the same shape.
 
 The packed values of one press repeat its first placeholder where the chat holds several: `<username>` three times for a
-username, an e-mail address and an order number. And a policy that was shown `<order_id>` knows no number when it meets
-one. So the other values take the placeholders that were said, and each placeholder is drawn as text once a conversation.
+username, an e-mail address and an order number. And a policy that was shown `<order_id>` knows no number when it
+meets one. So the other values take the placeholders that were said, and each is drawn as text once a conversation.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from selective_autonomy.traces.importers.abcd.source import Button
 _PLACEHOLDER = re.compile(r"<(\w+)>")
 _REACH = 4  # messages back in which the customer may have said what is typed now
 _LETTERS_AND_DIGITS = string.ascii_lowercase + string.digits
-_STREETS = "lincoln ave|circle drive|primrose street|lexington ave|kennedy st|bushwick dr|1st ave|south street".split("|")
+_STREETS = ("lincoln ave", "circle drive", "primrose street", "lexington ave", "kennedy st", "bushwick dr", "1st ave")
 _PRODUCTS = ("jacket", "shirt", "boots", "jeans")
 
 
@@ -38,7 +38,9 @@ def repair(buttons: Sequence[Button], slots: Mapping[str, Sequence[str]]) -> tup
         for i, value in enumerate(values):
             if value not in button.values[:i] or not _PLACEHOLDER.fullmatch(value):
                 continue
-            free = [name for name in dict.fromkeys(said) if f"<{name}>" not in values and name not in ("amount", "name")]
+            free = [
+                name for name in dict.fromkeys(said) if f"<{name}>" not in values and name not in ("amount", "name")
+            ]
             if i < len(own) and own[i] in free:
                 values[i] = f"<{own[i]}>"
             elif free:
@@ -57,7 +59,9 @@ def draw(buttons: Sequence[Button], conversation: int) -> tuple[Button, ...]:
     username = _username(rng)
     shapes: dict[str, Callable[[], str]] = {
         "username": lambda: username,
-        "email": lambda: f"{username if rng.random() < 0.8 else _username(rng)}@{rng.choice(('email', 'email', 'gmail'))}.com",
+        "email": lambda: (
+            f"{username if rng.random() < 0.8 else _username(rng)}@{rng.choice(('email', 'email', 'gmail'))}.com"
+        ),
         "account_id": lambda: "".join(rng.choices(_LETTERS_AND_DIGITS, k=10)),
         "order_id": partial(_digits, rng, 10),
         "zip_code": partial(_digits, rng, 5),
