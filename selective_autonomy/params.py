@@ -80,10 +80,11 @@ class CausalLMParams(Frozen):
     `score_heads` says how a head is scored: by its marker token alone ("markers"), or also by its words and its place
     in the procedure ("schema"), which is all that is known of a head never seen. `unnamed`: the share of batches that
     learn without the markers of heads that belong to one procedure. `sentence_encoder`: what reads the heads' texts, a
-    package, folder or Hugging Face id; empty: the model's own word embeddings. `values`: what goes into fields is
-    "written" token by token, or "ranked" among the candidates that the log and the schema offer, by `trees` boosted trees.
-    `dropout`: of features; half of it is the share of input tokens that are blanked. `argument_weight`: of a token of
-    the arguments beside a head, with "schema".
+    package, folder or Hugging Face id; empty: the model's own word embeddings. `argument_weight`: of a token of the
+    arguments beside a head, with "schema". `values`: what goes into fields is "written" token by token, or "ranked"
+    among the candidates that the log and the schema offer, by `trees` boosted trees. `members`: models of different
+    seeds whose probabilities of heads are averaged. `dropout`: of features; half of it is the share of input tokens
+    that are blanked; with "schema".
     """
 
     kind: Literal["causal_lm"] = "causal_lm"
@@ -99,6 +100,7 @@ class CausalLMParams(Frozen):
     warmup: float = Field(ge=0, lt=1)
     weight_decay: float = Field(ge=0)
     lora_rank: int = Field(ge=0)
+    members: int = Field(default=1, gt=0)
     score_heads: Literal["markers", "schema"] = "markers"
     unnamed: float = Field(default=0.0, ge=0, lt=1)
     sentence_encoder: str = ""
@@ -256,7 +258,8 @@ class MixParams(Frozen):
 
     `few`, `many`: shares of the train sessions of each stratum, from its beginning, that are logs; the rest is what
     the early policy proposes on. `train_share`, `held_out_share`: evenly spaced shares of all train and of all
-    held-out sessions that take part.
+    held-out sessions that take part. `preference_share`: share of the later sessions, first ones first, whose
+    corrections become preference pairs: a pair reads its prompt twice, so all would cost more than all other rows.
     """
 
     train_share: float = Field(default=1.0, gt=0, le=1)
@@ -265,6 +268,7 @@ class MixParams(Frozen):
     many: float = Field(gt=0, lt=1)
     policy: CausalLMParams
     preferences: PreferenceParams
+    preference_share: float = Field(default=1.0, gt=0, le=1)
 
     @model_validator(mode="after")
     def _few_before_many(self) -> MixParams:

@@ -21,7 +21,7 @@ from selective_autonomy.contract.contract import Contract
 from selective_autonomy.contract.pieces import Marker
 from selective_autonomy.desk.process import load_desk_process
 from selective_autonomy.desk.simulate import simulate_sessions
-from selective_autonomy.errors import SplitError
+from selective_autonomy.errors import ModelError, SplitError
 from selective_autonomy.params import CausalLMParams, load_params
 from selective_autonomy.policy.causal_lm.base import make_base
 from selective_autonomy.policy.causal_lm.loss import StepLoss
@@ -31,6 +31,7 @@ from selective_autonomy.policy.causal_lm.prompts import Prompter
 from selective_autonomy.policy.causal_lm.run import TrainingRun
 from selective_autonomy.policy.causal_lm.tokenizer import Encoder
 from selective_autonomy.policy.causal_lm.training import written_texts
+from selective_autonomy.policy.kinds import load_policy, train_policy
 from selective_autonomy.policy.values.field_values import usual_values
 from selective_autonomy.policy.values.habits import copy_habits
 from selective_autonomy.process.schema import ProcessSchema
@@ -109,12 +110,18 @@ def run_policy_bench(
     def serve(model: Any, cache: int = 4) -> CausalLMPolicy:
         tokenizer = prompter.encoder.tokenizer
         return CausalLMPolicy(
-            schema, PolicyModel(model), tokenizer, context=params.context, cache_sessions=cache, **learnt
+            schema, [PolicyModel(model)], tokenizer, context=params.context, cache_sessions=cache, **learnt
         )
 
     model = packed.run.model.lm.eval()
+    with tempfile.TemporaryDirectory() as folder, console.status("training the policy that is served …"):
+        # As params.yaml has it, members, scorer and ranker included, but for one epoch: its choices matter little here.
+        train_policy(train, schema, params.model_copy(update={"epochs": 1}), Path(folder))
+        cached, uncached = load_policy(Path(folder), cache_sessions=4), load_policy(Path(folder), cache_sessions=0)
+    if not isinstance(cached, CausalLMPolicy) or not isinstance(uncached, CausalLMPolicy):
+        raise ModelError("only a causal language model keeps a cache; params.yaml asks for another kind of policy")
     with console.status("deciding, with the cache and without …"):
-        serving = cached_over_uncached(serve(model), serve(model, 0), long, setting.served_steps)
+        serving = cached_over_uncached(cached, uncached, long, setting.served_steps)
         lower = precisions(serve, model, long[:3], setting.served_steps)
         scored = alternatives(serve(model, 0), decisions(long[0], setting.served_steps)[-1], repeats=9)
         other = {} if pretrained is None else _pretrained(params, contract, pretrained, long, setting)
@@ -237,7 +244,7 @@ def _pretrained(
 
     def serve(cache: int) -> CausalLMPolicy:
         return CausalLMPolicy(
-            contract.schema, PolicyModel(model.eval()), tokenizer, context=params.context, cache_sessions=cache
+            contract.schema, [PolicyModel(model.eval())], tokenizer, context=params.context, cache_sessions=cache
         )
 
     return cached_over_uncached(serve(4), serve(0), long[:1], setting.served_steps)

@@ -55,6 +55,8 @@ def cached_over_uncached(
         "cached_over_uncached_last_decision": statistics.median(last),
         "cached_over_uncached_total": sum(a.wall for _, a, _ in pairs) / sum(b.wall for _, _, b in pairs),
         "cached_over_uncached_by_kind": typed,
+        "cached_over_uncached_tokens": statistics.median(a.tokens / b.tokens for _, a, b in pairs),
+        "passes_a_decision": statistics.mean(a.passes for _, a, _ in pairs),
         "cached_ms_median": 1e3 * statistics.median(a.wall for _, a, _ in pairs),
         "uncached_ms_median": 1e3 * statistics.median(b.wall for _, _, b in pairs),
         "same_action": statistics.mean(a.proposal.action == b.proposal.action for _, a, b in pairs),
@@ -102,11 +104,11 @@ def alternatives(policy: CausalLMPolicy, before: Session, repeats: int) -> dict[
         cut = len(prefix.ids)
 
         def batched() -> None:
-            Branches(policy._model, [prefix.layers] * len(ids), [cut] * len(ids)).step([[i] for i in ids])
+            Branches(policy._model.lm, [prefix.layers] * len(ids), [cut] * len(ids)).step([[i] for i in ids])
 
         def one_by_one() -> None:
             for i in ids:
-                Branches(policy._model, [prefix.layers], [cut]).step([[i]])
+                Branches(policy._model.lm, [prefix.layers], [cut]).step([[i]])
 
         def whole_prompts() -> None:
             for _ in ids:
@@ -126,12 +128,20 @@ def alternatives(policy: CausalLMPolicy, before: Session, repeats: int) -> dict[
 
 
 class _Timed:
-    """One decision: what was proposed, wall and CPU seconds."""
+    """One decision: what was proposed, wall and CPU seconds, tokens that the model read for it."""
 
     def __init__(self, policy: CausalLMPolicy, before: Session) -> None:
+        read: list[int] = []
+        handles = [
+            model.lm.get_input_embeddings().register_forward_pre_hook(lambda _, inputs: read.append(inputs[0].numel()))
+            for model in policy._models
+        ]
         wall, cpu = time.perf_counter(), time.process_time()
         (self.proposal,) = policy.propose([before])
         self.wall, self.cpu = time.perf_counter() - wall, time.process_time() - cpu
+        for handle in handles:
+            handle.remove()
+        self.tokens, self.passes = sum(read), len(read)
 
 
 def _timed_in_turn(one: CausalLMPolicy, two: CausalLMPolicy, before: Session, *, flip: bool) -> tuple[_Timed, _Timed]:

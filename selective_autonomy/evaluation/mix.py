@@ -46,7 +46,7 @@ class MixRow:
     """One policy of the table.
 
     `corrections`: share of the later sessions, first ones first, whose corrections are mixed in. `whole`: all steps of
-    those sessions instead, as if they were logs. `loss`: preference optimisation of the row `base` on all corrections.
+    those sessions instead, as if they were logs. `loss`: preference optimisation of the row `base` on corrections.
     `base` is also the row that this one's differences are taken to.
     """
 
@@ -67,8 +67,8 @@ ROWS = (
     MixRow("few logs + the corrected sessions whole", EARLY, "few", corrections=1.0, whole=True),
     MixRow(MANY, MANY, "many"),
     MixRow("many logs + all corrections", MANY, "many", corrections=1.0),
-    MixRow("many logs, then DPO", MANY, "many", corrections=1.0, loss="sigmoid"),
-    MixRow("many logs, then APO", MANY, "many", corrections=1.0, loss="apo_zero"),
+    MixRow("many logs, then DPO", MANY, "many", loss="sigmoid"),
+    MixRow("many logs, then APO", MANY, "many", loss="apo_zero"),
 )
 
 
@@ -167,7 +167,9 @@ class Mix:
         logs = self._sessions.few if row.logs == "few" else self._sessions.many
         if row.loss is not None:
             preferences = self._params.preferences.model_copy(update={"loss": row.loss})
-            report = optimise_preferences(self._folder(row.base), self.corrections(), preferences, folder)
+            report = optimise_preferences(
+                self._folder(row.base), self.corrections(self._params.preference_share), preferences, folder
+            )
             return report, _count(logs), report.examples
         params = self._params.policy
         if row.new_seed:
@@ -200,7 +202,9 @@ class Mix:
 
     def _made_by(self, row: MixRow) -> dict[str, Any]:
         """All that a row depends on beside the corpus; how preferences are optimised matters to their rows alone."""
-        params = self._params.model_dump(mode="json", exclude=set() if row.loss else {"preferences"})
+        params = self._params.model_dump(
+            mode="json", exclude=set() if row.loss else {"preferences", "preference_share"}
+        )
         return {"code": self._code, "row": asdict(row), "params": params}
 
     def _folder(self, name: str) -> Path:

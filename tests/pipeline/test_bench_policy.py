@@ -18,7 +18,8 @@ def test_the_small_measurement_finds_packing_and_the_cache_worth_it_and_writes_n
     training, serving = results["training"], results["serving"]
     assert training["packed_over_per_step_cpu"] > 4
     assert training["tokens_a_step"]["per_step"] > 5 * training["tokens_a_step"]["packed"]
-    assert serving["cached_over_uncached_median_cpu"] < 0.7  # a model this small hardly pays for a prompt
+    assert serving["cached_over_uncached_tokens"] < 0.4
+    assert serving["cached_over_uncached_median_cpu"] < 1  # a model this small hardly pays for a prompt
     assert serving["same_action"] > 0.95
     assert results["precision"]["bf16"]["same_head"] > 0.8
     assert policy_table(results).row_count == 7

@@ -36,7 +36,9 @@ def _random_policy(seed: int, *, cache_sessions: int = 8, context: int = 1024) -
     model, tokenizer = make_base(params, _CONTRACT, ["hello my parcel P123 is lost"])
     with torch.no_grad():
         model.get_input_embeddings().weight.mul_(50)
-    return CausalLMPolicy(PARCEL, PolicyModel(model.eval()), tokenizer, context=context, cache_sessions=cache_sessions)
+    return CausalLMPolicy(
+        PARCEL, [PolicyModel(model.eval())], tokenizer, context=context, cache_sessions=cache_sessions
+    )
 
 
 _RANDOM = [_random_policy(seed) for seed in range(6)]

@@ -185,3 +185,13 @@ def test_usual_values_of_constrained_fields_can_be_proposed_unless_personal() ->
 def _values(trie: Trie) -> set[object]:
     below = {value for child in trie.children.values() for value in _values(child)}
     return below if trie.value is None else below | {trie.value}
+
+
+def test_a_trie_with_a_value_more_leaves_the_shorter_one_alone() -> None:
+    known = Trie()
+    known.insert((1, 2), "a")
+    known.insert((1,), "b")
+    more = known.plus((1, 2, 3), "c").plus((4,), "d")
+    assert _values(known) == {"a", "b"}
+    assert _values(more) == {"a", "b", "c", "d"}
+    assert more.children[1].children[2].children[3].value == "c"

@@ -7,16 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from selective_autonomy.contract.contract import Contract
 from selective_autonomy.errors import ModelError
 from selective_autonomy.params import CausalLMParams
 from selective_autonomy.policy.base_models import no_progress_bars, resolve_base
 from selective_autonomy.policy.causal_lm.tokenizer import add_markers, train_tokenizer
-
-if TYPE_CHECKING:
-    pass
 
 SCRATCH = "scratch"
 _INITIAL_STD = 0.02  # larger, and tied embeddings drive the first losses up and the last ones into denormals
@@ -53,6 +50,11 @@ def make_base(
     if params.lora_rank > 0:
         model = _with_lora(model, params, new_ids)
     return model, tokenizer
+
+
+def member_folder(out: Path, member: int) -> Path:
+    """Where a member's model is kept; the first one's is the policy's own folder."""
+    return out if member == 0 else out / f"member-{member}"
 
 
 def load_model(folder: Path, *, device: str) -> tuple[Any, Any]:

@@ -20,7 +20,7 @@ from selective_autonomy.contract.pieces import Marker
 from selective_autonomy.errors import IllegalAction, ModelError
 from selective_autonomy.params import CausalLMParams
 from selective_autonomy.policy.card import read_card
-from selective_autonomy.policy.causal_lm.base import load_model
+from selective_autonomy.policy.causal_lm.base import load_model, member_folder
 from selective_autonomy.policy.causal_lm.branches import CachedPrefix, Layers, PrefixCache, RoomyLayer
 from selective_autonomy.policy.causal_lm.decoding import Opening, fill_arguments
 from selective_autonomy.policy.causal_lm.model import PolicyModel
@@ -40,6 +40,29 @@ from selective_autonomy.process.schema import ProcessSchema, load_process
 from selective_autonomy.traces.schema import Session
 from selective_autonomy.traces.screen import derive_screen
 
+_LEAST_P = 1e-30  # log of a smaller probability says nothing more
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """What a model makes of N places: logits (N, V), (0, V) where heads are scored by their schema; states (N, d)."""
+
+    logits: torch.Tensor
+    states: torch.Tensor
+
+
+def _joined(parts: Sequence[Read]) -> Read:
+    return Read(torch.cat([one.logits for one in parts]), torch.cat([one.states for one in parts]))
+
+
+def _load_member(folder: Path, schema: ProcessSchema, params: CausalLMParams, device: str) -> tuple[PolicyModel, Any]:
+    lm, tokenizer = load_model(folder, device=device)
+    scorer = None
+    if params.score_heads == "schema":
+        encoder = Encoder(Contract(schema), tokenizer)
+        scorer = HeadScorer.load(folder, schema, encoder, width=lm.get_output_embeddings().weight.shape[1])
+    return PolicyModel(lm, scorer).to(device).eval(), tokenizer
+
 
 @dataclass(frozen=True, slots=True)
 class _Opened:
@@ -58,7 +81,9 @@ class CausalLMPolicy:
 
     Args:
         schema: the process; a session of another process is a ContractError.
-        model, tokenizer: the language model as `base` makes or loads it, in evaluation mode, float32.
+        models: in evaluation mode, float32, all for the same tokenizer; their probabilities of heads are averaged, and
+            the first one writes.
+        tokenizer: as `base` makes or loads it.
         context: tokens of prompt and action together.
         ranked: what fills fields; None: the model writes every value itself, token by token. Free text is always
             written by the model.
@@ -71,7 +96,7 @@ class CausalLMPolicy:
     def __init__(
         self,
         schema: ProcessSchema,
-        model: PolicyModel,
+        models: Sequence[PolicyModel],
         tokenizer: Any,
         *,
         context: int,
@@ -81,7 +106,9 @@ class CausalLMPolicy:
         cache_sessions: int = 32,
     ) -> None:
         self.contract = Contract(schema)
-        self._model, self._ranked = model, ranked
+        self._models, self._ranked = tuple(models), ranked
+        self._model = self._models[0]
+        self._depth = self._model.lm.config.num_hidden_layers
         self._named: dict[tuple[str, ...], bool] = {}
         self._encoder = Encoder(self.contract, tokenizer)
         self._prompter = Prompter(self.contract, self._encoder, context=context)
@@ -106,15 +133,11 @@ class CausalLMPolicy:
             raise ModelError(f"{path} holds no trained policy: {err!r}; run the training, or give its folder") from err
         schema = load_process(path / "process.yaml")
         Contract(schema).check_fingerprint(fingerprint, what=f"policy {path}")
-        lm, tokenizer = load_model(path, device=device)
-        scorer = None
-        if params.score_heads == "schema":
-            encoder = Encoder(Contract(schema), tokenizer)
-            scorer = HeadScorer.load(path, schema, encoder, width=lm.get_output_embeddings().weight.shape[1])
+        members = [_load_member(member_folder(path, n), schema, params, device) for n in range(params.members)]
         return cls(
             schema,
-            PolicyModel(lm, scorer).to(device).eval(),
-            tokenizer,
+            [model for model, _ in members],
+            members[0][1],
             context=params.context,
             ranked=RankedValues.load(path, schema) if params.values == "ranked" else None,
             usual=usual,
@@ -129,19 +152,23 @@ class CausalLMPolicy:
             IllegalAction: a session allows no action (closed, an unknown procedure, no head that can be filled).
             ContractError: a session is of another process.
         """
+        if not sessions:
+            return []
         legal = [self._legal(session) for session in sessions]
         with self._lock, torch.inference_mode():
             prompted = [self._prompt(session) for session in sessions]
-            ranked = self._rank(
-                sessions, legal, [logits for logits, _, _ in prompted], [states for _, states, _ in prompted]
-            )
+            read = [_joined([one[member] for one, _ in prompted]) for member in range(len(self._models))]
             opened = [
                 self._open(session, heads, prefix.layers, prefix.ids)
-                for session, heads, (_, _, prefix) in zip(sessions, ranked, prompted, strict=True)
+                for session, heads, (_, prefix) in zip(
+                    sessions, self._rank(sessions, legal, read), prompted, strict=True
+                )
             ]
             proposals = self._finish(opened, sessions)
-            for (_, _, prefix), one in zip(prompted, opened, strict=True):
-                self._keep(prefix, one.opening.read if one.opening and len(sessions) == 1 else [])
+            # What was written is in the layers of the first model, and there only if it wrote for one session alone.
+            keeps = len(sessions) == len(self._models) == 1
+            for (_, prefix), one in zip(prompted, opened, strict=True):
+                self._keep(prefix, one.opening.read if one.opening and keeps else [])
             return proposals
 
     def replay(self, session: Session) -> list[Proposal]:
@@ -157,9 +184,9 @@ class CausalLMPolicy:
                     continue
                 cuts = [prompt.start + 1 for prompt in window.prompts]
                 ids_T = np.array(window.ids[: cuts[-1]], dtype=np.int32)
-                logits, states, layers = self._forward(ids_T, None, cuts)
+                read, layers = self._forward(ids_T, None, cuts)
                 befores = [session.before(prompt.position) for prompt in window.prompts]
-                ranked = self._rank(befores, [self._legal(before) for before in befores], logits, states)
+                ranked = self._rank(befores, [self._legal(before) for before in befores], read)
                 opened = [
                     self._open(before, heads, layers, ids_T[:cut])
                     for before, heads, cut in zip(befores, ranked, cuts, strict=True)
@@ -185,12 +212,12 @@ class CausalLMPolicy:
             )
         return names
 
-    def _prompt(self, session: Session) -> tuple[NDArray[np.float64], torch.Tensor, CachedPrefix]:
-        """Logits (V,) and state (d,) at the operator marker of the next step, and what was read: log and marker."""
+    def _prompt(self, session: Session) -> tuple[list[Read], CachedPrefix]:
+        """What each model makes of the next step's operator marker, and what was read: log and marker."""
         log_ids = self._prompter.encode(session).windows[-1].ids
         ids_T = np.array([*log_ids, self._prompter.operator_id], dtype=np.int32)
-        logits, states, layers = self._forward(ids_T, self._cache.take(ids_T[:-1]), [len(ids_T)])
-        return logits[0], states[0], CachedPrefix(ids_T, len(log_ids), layers)
+        read, layers = self._forward(ids_T, self._cache.take(ids_T[:-1]), [len(ids_T)])
+        return read, CachedPrefix(ids_T, len(log_ids), layers)
 
     def _keep(self, prefix: CachedPrefix, read: Sequence[int]) -> None:
         """Cache what was read. The marker and the proposed action count only if the log goes on with them."""
@@ -198,47 +225,73 @@ class CausalLMPolicy:
 
     def _forward(
         self, ids_T: NDArray[np.int32], prefix: CachedPrefix | None, cuts: Sequence[int]
-    ) -> tuple[NDArray[np.float64], torch.Tensor, Layers]:
-        """Logits (len(cuts), V) and states (len(cuts), d) after each `ids_T[:cut]`, and the keys and values of `ids_T`.
-
-        Where heads are scored by their schema, no logits are needed: (len(cuts), 0).
-        """
-        cache, done = DynamicCache(), 0
-        if prefix is None:
-            cache.layers = [RoomyLayer() for _ in range(self._model.lm.config.num_hidden_layers)]
-        else:
-            cache.layers, done = prefix.layers, len(prefix.ids)
-        rows = torch.zeros((1, len(ids_T) - done), dtype=torch.bool, device=self._model.device)
-        rows[0, [cut - 1 - done for cut in cuts]] = True
+    ) -> tuple[list[Read], Layers]:
+        """What each model makes of every `ids_T[:cut]`; the keys and values of `ids_T`, one model's after another."""
+        done = 0 if prefix is None else len(prefix.ids)
         ids = torch.from_numpy(ids_T[done:].astype(np.int64))[None].to(self._model.device)
-        logits_at = rows if self._model.scorer is None else torch.zeros_like(rows)
-        logits, states = self._model.read(
-            ids, logits_at_BT=logits_at, states_at_BT=rows, past_key_values=cache, use_cache=True
-        )
-        return logits.double().cpu().numpy(), states, cache.layers
+        rows = torch.zeros(ids.shape, dtype=torch.bool, device=ids.device)
+        rows[0, [cut - 1 - done for cut in cuts]] = True
+        read: list[Read] = []
+        layers: Layers = []
+        for member, model in enumerate(self._models):
+            cache, first = DynamicCache(), member * self._depth
+            cache.layers = (
+                [RoomyLayer() for _ in range(self._depth)]
+                if prefix is None
+                else prefix.layers[first : first + self._depth]
+            )
+            logits_at = rows if model.scorer is None else torch.zeros_like(rows)
+            logits, states = model.read(
+                ids, logits_at_BT=logits_at, states_at_BT=rows, past_key_values=cache, use_cache=True
+            )
+            read.append(Read(logits, states))
+            layers += cache.layers
+        return read, layers
 
     def _rank(
-        self,
-        befores: Sequence[Session],
-        legal: Sequence[tuple[str, ...]],
-        logits: Sequence[NDArray[np.float64]] | NDArray[np.float64],
-        states: Sequence[torch.Tensor] | torch.Tensor,
+        self, befores: Sequence[Session], legal: Sequence[tuple[str, ...]], read: Sequence[Read]
     ) -> list[RankedHeads]:
+        """Legal heads by the mean of the models' probabilities. `read`: one for each model, one row a step."""
+        choices = self._choices(befores, legal)
+        named_N = torch.tensor([self._knows(before.procedures) for before in befores], device=self._model.device)
+        p_MNK = np.stack(
+            [self._head_p(model, legal, one, choices, named_N) for model, one in zip(self._models, read, strict=True)]
+        )
+        return [
+            RankedHeads.of(names, np.log(row[: len(names)]))
+            for names, row in zip(legal, p_MNK.mean(axis=0), strict=True)
+        ]
+
+    def _choices(self, befores: Sequence[Session], legal: Sequence[tuple[str, ...]]) -> HeadChoices | None:
         scorer = self._model.scorer
         if scorer is None:
-            return [
-                RankedHeads.of(names, row[[self._encoder.marker_id(Marker(name)) for name in names]])
-                for names, row in zip(legal, logits, strict=True)
-            ]
+            return None
         features = [scorer.features.next(before, names) for before, names in zip(befores, legal, strict=True)]
-        choices = HeadChoices.of([scorer.indices(names) for names in legal], features, self._model.device)
-        named_N = torch.tensor([self._knows(before.procedures) for before in befores], device=self._model.device)
-        scores_NK = self._model.head_scores(torch.stack(list(states)), choices, named_N).double().cpu().numpy()
-        return [RankedHeads.of(names, row[: len(names)]) for names, row in zip(legal, scores_NK, strict=True)]
+        return HeadChoices.of([scorer.indices(names) for names in legal], features, self._model.device)
+
+    def _head_p(
+        self,
+        model: PolicyModel,
+        legal: Sequence[tuple[str, ...]],
+        read: Read,
+        choices: HeadChoices | None,
+        named_N: torch.Tensor,
+    ) -> NDArray[np.float64]:
+        """Probabilities (N, K) of the legal heads; next to nothing where nothing is legal."""
+        if choices is not None:
+            scores_NK = model.head_scores(read.states, choices, named_N).double().cpu()
+        else:
+            scores_NK = torch.full((len(legal), max(map(len, legal))), float("-inf"), dtype=torch.float64)
+            for row, names, logits_V in zip(scores_NK, legal, read.logits, strict=True):
+                row[: len(names)] = logits_V[[self._encoder.marker_id(Marker(name)) for name in names]].double().cpu()
+        p_NK: NDArray[np.float64] = scores_NK.softmax(dim=-1).clamp(min=_LEAST_P).numpy()
+        return p_NK
 
     def _knows(self, procedures: tuple[str, ...]) -> bool:
-        if procedures not in self._named and self._model.scorer is not None:
-            self._named[procedures] = self._model.scorer.knows(procedures)
+        """Whether markers of heads may be used with these procedures open, see `HeadScorer`."""
+        if procedures not in self._named:
+            scorer = self._model.scorer
+            self._named[procedures] = scorer is None or scorer.knows(procedures)
         return self._named[procedures]
 
     def _open(self, session: Session, heads: RankedHeads, layers: Layers, prompt_T: NDArray[np.int32]) -> _Opened:
@@ -254,7 +307,9 @@ class CausalLMPolicy:
                     return _Opened(able, None, filled)
         best = heads.names[0]
         walk = Walk(self._encoder, self._spaces, best, session.events)
-        return _Opened(heads, Opening(layers, prompt_T, self._encoder.marker_id(Marker(best)), walk), None)
+        return _Opened(
+            heads, Opening(layers[: self._depth], prompt_T, self._encoder.marker_id(Marker(best)), walk), None
+        )
 
     def _finish(self, opened: Sequence[_Opened], befores: Sequence[Session]) -> list[Proposal]:
         fill_arguments(

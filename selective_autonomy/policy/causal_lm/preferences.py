@@ -68,7 +68,8 @@ def optimise_preferences(
     last; without it `out` is no policy.
 
     Raises:
-        ModelError: `policy` is no causal LM policy; TRL is not installed; the loss is not finite.
+        ModelError: `policy` is no causal LM policy, or more than one model with a token a head; TRL is not installed;
+            the loss is not finite.
         SplitError: there is no pair to learn from.
     """
     card = read_card(policy)
@@ -77,6 +78,11 @@ def optimise_preferences(
             f"{policy} holds a policy of kind {card['kind']!r}, expected 'causal_lm': others have no tokens"
         )
     trained = CausalLMParams.model_validate(card["params"])
+    if trained.score_heads != "markers" or trained.members > 1:
+        raise ModelError(
+            f"{policy} scores heads by {trained.score_heads} with members {trained.members}; expected markers and one: "
+            "preferences are learned token by token; train such a policy first"
+        )
     contract = Contract(load_process(policy / "process.yaml"))
     contract.check_fingerprint(card["contract_fingerprint"], what=f"policy {policy}")
     model, tokenizer = load_model(policy, device=device)

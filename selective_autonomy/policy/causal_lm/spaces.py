@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 
@@ -31,6 +31,16 @@ class Trie:
         for token in ids:
             node = node.children.setdefault(token, Trie())
         node.value = value
+
+    def plus(self, ids: Sequence[int], value: Scalar) -> Trie:
+        """The trie with one value more; this one stays as it is, and what the two share is not copied."""
+        if not ids:
+            return Trie(self.children, value)
+        below = self.children.get(ids[0], _EMPTY).plus(ids[1:], value)
+        return Trie({**self.children, ids[0]: below}, self.value)
+
+
+_EMPTY = Trie()
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +94,8 @@ class Spaces:
         trie = self._known_trie(head, spec)
         if not is_closed(spec.schema_):
             stated = [value for event in events for text in said(event) for value in self._stated(head, spec.id, text)]
-            trie = self._trie(spec, (*self._known(head, spec), *stated)) if stated else trie
+            for ids, value in self._written(spec, stated):
+                trie = trie.plus(ids, value)
         return trie if trie.children else None
 
     def can_fill(self, head: str, events: Sequence[Event]) -> bool:
@@ -113,11 +124,16 @@ class Spaces:
 
     def _trie(self, spec: FieldSpec, values: Iterable[Scalar]) -> Trie:
         trie = Trie()
+        for ids, value in self._written(spec, values):
+            trie.insert(ids, value)
+        return trie
+
+    def _written(self, spec: FieldSpec, values: Iterable[Scalar]) -> Iterator[tuple[tuple[int, ...], Scalar]]:
+        """The tokens of each value that fits the room which a prompt leaves for an action."""
         for value in values:
             ids = self._encoder.text_ids(write_value(value, spec))
-            if len(ids) <= VALUE_TOKENS or is_closed(spec.schema_):  # the room that a prompt leaves for an action
-                trie.insert(ids, value)
-        return trie
+            if len(ids) <= VALUE_TOKENS or is_closed(spec.schema_):
+                yield ids, value
 
 
 def longest_arguments(encoder: Encoder, head: str) -> int:

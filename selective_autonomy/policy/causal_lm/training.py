@@ -6,7 +6,7 @@ import hashlib
 import json
 import math
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from selective_autonomy.contract.pieces import Marker, Text
 from selective_autonomy.errors import SplitError
 from selective_autonomy.params import CausalLMParams
 from selective_autonomy.policy.card import CARD, write_card
-from selective_autonomy.policy.causal_lm.base import make_base, save_model
+from selective_autonomy.policy.causal_lm.base import make_base, member_folder, save_model
 from selective_autonomy.policy.causal_lm.examples import make_examples, plan_epoch
 from selective_autonomy.policy.causal_lm.loss import StepLoss
 from selective_autonomy.policy.causal_lm.model import PolicyModel
@@ -38,6 +38,7 @@ from selective_autonomy.traces.schema import Session
 from selective_autonomy.traces.screen import Choice
 
 _CHECKPOINT_STEPS = 100  # a minute or two of work on two cores; writing 70 MB takes a fraction of a second
+_DONE = "member.json"
 _LAST_RATE = 0.05  # share of the learning rate at the end of the cosine
 
 
@@ -58,25 +59,80 @@ def train_causal_lm(
 
     The same arguments give the same policy, also when a run was killed in between: it goes on from its last
     checkpoint in `out` unless `resume` is False. `policy.json` is written last; without it `out` is no policy.
+    Members are trained one after the other, each with a seed of its own.
 
     Args:
         converted: where the weights of a base that is a package are kept, see `resolve_base`; None: beside `out`.
         choice: which steps of which sessions are learned, e.g. only those where an operator corrected a proposal; the
             others are context. None: all.
         team: the processes that train together, each calling this with the same arguments but its own device; None:
-            this one alone. `params.batch_tokens` is the batch of the whole team, so its size changes no result but
-            rounding. Rank 0 writes; all have to see `out`.
+            this one alone. `params.batch_tokens` is the batch of the whole team, so without `dropout` and `unnamed`,
+            which each process draws for itself, its size changes no result but rounding. Rank 0 writes; all have to
+            see `out`.
 
     Raises:
         SplitError: no train session holds an operator action that is to be learned.
         ModelError: the base cannot be used; the loss is not finite (the last good checkpoint stays in `out`); the
             processes of the team disagree.
     """
+    team = team or Alone()
+    out.mkdir(parents=True, exist_ok=True)
+    if team.rank == 0:
+        (out / CARD).unlink(missing_ok=True)
+    reports = []
+    for member in range(params.members):
+        own = params.model_copy(update={"seed": params.seed + member})
+        folder = member_folder(out, member)
+        reports.append(
+            _train_member(
+                train,
+                schema,
+                own,
+                folder,
+                choice=choice,
+                on_step=_among_members(on_step, member, params.members),
+                resume=resume,
+                device=device,
+                converted=converted or out.parent / "base_models",
+                team=team,
+            )
+        )
+    report = _together(reports)
+    if team.rank == 0:
+        save_process(schema, out / "process.yaml")
+        learnt = {
+            "usual_values": usual_values(train, schema, choice),
+            "copy_habits": copy_habits(train, schema, choice),
+        }
+        for name, found in learnt.items():
+            (out / f"{name}.json").write_text(json.dumps(found, ensure_ascii=False, indent=1), encoding="utf-8")
+        if params.values == "ranked":
+            RankedValues.fit(train, schema, trees=params.trees, seed=params.seed).save(out)
+        for member in range(params.members):
+            (member_folder(out, member) / _DONE).unlink()
+        fingerprint = Contract(schema).fingerprint
+        write_card(out, params, schema, contract_fingerprint=fingerprint, training=report.model_dump(mode="json"))
+    team.wait()  # nobody returns before the policy is there
+    return report
+
+
+def _train_member(
+    train: Sequence[Session],
+    schema: ProcessSchema,
+    params: CausalLMParams,
+    out: Path,
+    *,
+    choice: Choice | None,
+    on_step: OnStep | None,
+    resume: bool,
+    device: str,
+    converted: Path,
+    team: Team,
+) -> TrainingReport:
+    """Train one model of the policy and save it in `out`, with a note that it is done until the policy is whole."""
     torch.manual_seed(params.seed)
     contract = Contract(schema)
-    model, tokenizer = make_base(
-        params, contract, written_texts(train, contract), converted=converted or out.parent / "base_models"
-    )
+    model, tokenizer = make_base(params, contract, written_texts(train, contract), converted=converted)
     encoder = Encoder(contract, tokenizer)
     scorer = _make_scorer(schema, encoder, model, params) if params.score_heads == "schema" else None
     made = make_examples(
@@ -101,7 +157,6 @@ def train_causal_lm(
         for batch in plan_epoch(lengths, batch_tokens=params.batch_tokens, seed=params.seed, epoch=epoch)
     ]
     out.mkdir(parents=True, exist_ok=True)
-    team = team or Alone()
     digest = _run_digest(train, contract, params, tokenizer, choice)
     team.check_same("runs", digest)
     head_ids = torch.tensor([encoder.marker_id(Marker(name)) for name in contract.heads], device=device)
@@ -118,6 +173,9 @@ def train_causal_lm(
         digest=digest,
         team=team,
     )
+    finished = _finished(out, digest) if resume else None
+    if finished is not None:
+        return finished
     if resume:
         run.resume()
     resumed_at = run.step
@@ -145,17 +203,45 @@ def train_causal_lm(
         resumed_at=resumed_at,
     )
     run.check_team()
-    ranked = (
-        RankedValues.fit(train, schema, trees=params.trees, seed=params.seed) if params.values == "ranked" else None
-    )
-    learnt = {"usual_values": usual_values(train, schema, choice), "copy_habits": copy_habits(train, schema, choice)}
     if team.rank == 0:
-        _save(policy_model, tokenizer, contract, params, report, learnt, out)
-        if ranked is not None:
-            ranked.save(out)
+        save_model(policy_model.lm, tokenizer, out)
+        if policy_model.scorer is not None:
+            policy_model.scorer.save(out)
+        note = {"run": digest, "report": report.model_dump(mode="json")}
+        partial = (out / _DONE).with_suffix(".partial")
+        partial.write_text(json.dumps(note), encoding="utf-8")
+        partial.replace(out / _DONE)
         run.path.unlink(missing_ok=True)
-    team.wait()  # nobody returns before the policy is there
     return report
+
+
+def _finished(out: Path, digest: str) -> TrainingReport | None:
+    """What the very same run said when it ended here; None: it has not."""
+    if not (out / _DONE).exists():
+        return None
+    note = json.loads((out / _DONE).read_text(encoding="utf-8"))
+    return TrainingReport.model_validate(note["report"]) if note["run"] == digest else None
+
+
+def _among_members(on_step: OnStep | None, member: int, members: int) -> OnStep | None:
+    """Progress of one member as progress of the whole training."""
+    if on_step is None or members == 1:
+        return on_step
+    return lambda at: on_step(at.model_copy(update={"step": member * at.total + at.step, "total": members * at.total}))
+
+
+def _together(reports: Sequence[TrainingReport]) -> TrainingReport:
+    """One report of all members: the work is theirs together, the data is the same for each."""
+    return reports[0].model_copy(
+        update={
+            "parameters": sum(one.parameters for one in reports),
+            "steps": sum(one.steps for one in reports),
+            "tokens": sum(one.tokens for one in reports),
+            "seconds": sum(one.seconds for one in reports),
+            "losses": tuple(loss for one in reports for loss in one.losses),
+            "resumed_at": sum(one.resumed_at for one in reports),
+        }
+    )
 
 
 def learning_rate(step: int, total: int, params: CausalLMParams) -> float:
@@ -217,28 +303,3 @@ def _run_digest(
         if choice is not None and session.session_id in choice:
             digest.update(canonical_json(sorted(choice[session.session_id])).encode())
     return digest.hexdigest()
-
-
-def _save(
-    model: PolicyModel,
-    tokenizer: Any,
-    contract: Contract,
-    params: CausalLMParams,
-    report: TrainingReport,
-    learnt: Mapping[str, object],
-    out: Path,
-) -> None:
-    (out / CARD).unlink(missing_ok=True)
-    save_model(model.lm, tokenizer, out)
-    if model.scorer is not None:
-        model.scorer.save(out)
-    save_process(contract.schema, out / "process.yaml")
-    for name, found in learnt.items():
-        (out / f"{name}.json").write_text(json.dumps(found, ensure_ascii=False, indent=1), encoding="utf-8")
-    write_card(
-        out,
-        params,
-        contract.schema,
-        contract_fingerprint=contract.fingerprint,
-        training=report.model_dump(mode="json"),
-    )

@@ -6,7 +6,7 @@ So what a model learns from them about one procedure holds for another that it n
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +25,7 @@ FEATURES = (
     *("form", "form_after_result", "form_after_form", "other_after_result", "first_step", "one_of"),
 )
 _COLUMN = {name: i for i, name in enumerate(FEATURES)}
+_KINDS = {"submit_form": "forms", "send_reply": "replies", "click_control": "controls"}  # ids are unique within a kind
 _SLOT = re.compile(r"\{(\w+)\}")
 _MOST_TIMES, _MOST_DEPTH = 3, 3
 
@@ -35,15 +36,7 @@ class HeadFeatures:
     def __init__(self, schema: ProcessSchema) -> None:
         heads = all_heads(schema)
         self._graphs = {p.id: ProcedureGraph.of(p, heads) for p in schema.procedures}
-        common = {*schema.common_forms, *schema.common_replies, *schema.common_controls}
-        self._procedures_of: dict[str, frozenset[str]] = {}
-        for name in heads:
-            _, _, item = name.partition(":")
-            if not item or item in common:
-                continue
-            owners = {p.id for p in schema.procedures if item in (*p.forms, *p.replies, *p.controls)}
-            owners |= {p for p, graph in self._graphs.items() if node_of(name) in graph.nodes}
-            self._procedures_of[name] = frozenset(owners)
+        self._procedures_of = {name: _owners(schema, self._graphs, name) for name in heads}
         self._slots = {f"send_reply:{reply.id}": frozenset(_SLOT.findall(reply.text)) for reply in schema.replies}
         self._words = {name: words_of(node_of(name)) for name in heads}
         self._state_words = {s: words_of(s) for graph in self._graphs.values() for s in graph.states}
@@ -106,7 +99,10 @@ class HeadFeatures:
         }
 
     def _of_graph(self, found: dict[str, float], at: Progress, graph: ProcedureGraph, node: str) -> None:
-        """Where several open procedures have the node, each feature is that of the one where it is largest."""
+        """Where several open procedures have the node, each feature is that of the one where it is largest.
+
+        The change of depth has a sign: it is that of the last one that tells it.
+        """
         last, now = at.last_node, at.trigger == "screen"
         states = graph.directly_before[node] & graph.states
         before = graph.before[node]
@@ -126,3 +122,16 @@ class HeadFeatures:
             found["depth_change"] = max(-_MOST_DEPTH, min(_MOST_DEPTH, change)) / _MOST_DEPTH
         for feature, value in new.items():
             found[feature] = max(float(value), found.get(feature, 0.0))
+
+
+def _owners(schema: ProcessSchema, graphs: Mapping[str, ProcedureGraph], name: str) -> frozenset[str]:
+    """The procedures that list a head or have it in their graph; none where every case may use it."""
+    action_type, _, item = name.partition(":")
+    kind = _KINDS.get(action_type)
+    if not item or (kind is not None and item in getattr(schema, f"common_{kind}")):
+        return frozenset()
+    return frozenset(
+        procedure.id
+        for procedure in schema.procedures
+        if (kind is not None and item in getattr(procedure, kind)) or node_of(name) in graphs[procedure.id].nodes
+    )

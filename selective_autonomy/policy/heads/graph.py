@@ -21,7 +21,10 @@ def node_of(head: str) -> str:
 
 @dataclass(frozen=True)
 class ProcedureGraph:
-    """One procedure's graph. `before`: all nodes that lead to a node. `depth`: steps from a start, where reachable."""
+    """One procedure's graph. `before`: all actions that lead to a node; in a cycle the node itself is one of them.
+
+    `starts`: actions that follow nothing. `depth`: steps from a start or a state; absent where neither leads.
+    """
 
     nodes: frozenset[str]
     states: frozenset[str]
@@ -65,7 +68,10 @@ def _reachable(node: str, edges: Mapping[str, frozenset[str]]) -> frozenset[str]
 def _depths(
     nodes: frozenset[str], after: Mapping[str, frozenset[str]], starts: frozenset[str], states: frozenset[str]
 ) -> dict[str, int]:
-    """Breadth first from the starts; states are entered by an answer, so they stand where the deepest form stands."""
+    """Breadth first from the starts, then from the states that these do not lead to.
+
+    Such a state is entered by an answer to a form, so it stands where the deepest form stands.
+    """
     depth: dict[str, int] = {}
     _spread(depth, sorted(starts), 0, after)
     forms = max((d for node, d in depth.items() if node.startswith("submit_form:")), default=0)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from selective_autonomy.policy.heads.graph import node_of
 from selective_autonomy.process.actions import head
@@ -19,9 +19,13 @@ def words_of(text: str) -> frozenset[str]:
 
 
 class Progress:
-    """What was done and what came last. `procedure`: the open one that the last telling head belongs to, or None."""
+    """What was done and what came last.
 
-    def __init__(self, procedures: Sequence[str], procedures_of: dict[str, frozenset[str]]) -> None:
+    `procedure`: the open one that the last telling head belongs to, the first by id of several; None: none told yet.
+    `trigger`: the kind of the last event. `shown`: the fields of the last result.
+    """
+
+    def __init__(self, procedures: Sequence[str], procedures_of: Mapping[str, frozenset[str]]) -> None:
         self._open, self._procedures_of = frozenset(procedures), procedures_of
         self.procedure: str | None = procedures[0] if len(procedures) == 1 else None
         self.heads: list[str] = []

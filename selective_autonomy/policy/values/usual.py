@@ -13,10 +13,11 @@ from selective_autonomy.contract.actions import TEXT_HEADS, argument_fields
 from selective_autonomy.errors import ModelError
 from selective_autonomy.policy.protocol import ArgumentEvidence, Filled
 from selective_autonomy.policy.values.field_values import listed_values, said, stated_values
+from selective_autonomy.policy.values.habits import recall
 from selective_autonomy.process.actions import Scalar, SearchProcedure, SendReply, SendTextToChat, SubmitForm
 from selective_autonomy.process.actions import head as head_of
 from selective_autonomy.process.schema import FieldSpec, ProcessSchema
-from selective_autonomy.traces.schema import Session
+from selective_autonomy.traces.schema import CustomerMessage, Session
 from selective_autonomy.traces.screen import steps
 
 _VERSION = 2
@@ -25,9 +26,12 @@ _VALUES_KEPT = 50  # the most usual values of a field; rarer ones are copied fro
 
 class UsualValues:
     """Implements `ValueModel`. Each field takes the first source that has a value:
-    said in the log and usual in train · usual in train · named by the schema · stated in the log, newest first.
+    shown or filled in under its name · usual in train and said by the customer, the last said first · usual in train ·
+    named by the schema · stated in the log, newest first.
 
-    A field that may stay empty is filled if a usual value was said, or if operators filled it more often than not.
+    A field that may stay empty is filled if operators filled it more often than not, else only with what was said.
+    Given the right form, 477 forms of STAR's fit split: 67.4 % of the fields right and 14.0 % of the forms; with the
+    most usual of all values that stand in the log, before, 57.0 % and 8.8 %.
     """
 
     def __init__(
@@ -56,6 +60,7 @@ class UsualValues:
 
     def fill(self, session: Session, head: str) -> Filled | None:
         log_text = "\n".join(text for event in session.events for text in said(event)).casefold()
+        messages = "\n".join(e.text for e in session.events if isinstance(e, CustomerMessage)).casefold()
         arguments: list[ArgumentEvidence] = []
         if head in TEXT_HEADS:
             usual = self._values.get(f"{head} {TEXT_HEADS[head]}", ())
@@ -64,13 +69,13 @@ class UsualValues:
                 return None
             arguments.append(self._evidence(head, TEXT_HEADS[head], text, log_text))
         for spec in argument_fields(self.schema, head):
-            said_before = [
-                value for value, _ in self._usual(head, spec) if str(value).strip() and _stands_in(value, log_text)
-            ]
-            often = 2 * sum(count for _, count in self._usual(head, spec)) > self._heads.get(head, 0)
-            if not (spec.required or said_before or often):
+            usual = self._usual(head, spec)
+            wanted = spec.required or 2 * sum(count for _, count in usual) > self._heads.get(head, 0)
+            value = _last_said([value for value, _ in usual], messages)
+            if not wanted and value is None:
                 continue
-            value = next(iter(said_before), None)
+            shown = recall(("shown",), spec, session.events) if wanted else None
+            value = value if shown is None else shown
             if value is None:
                 value = next(self._other_values(head, spec, session), None)
             if value is not None:
@@ -130,6 +135,28 @@ def _arguments(action: object) -> Iterator[tuple[str, Scalar]]:
             yield "text", text
         case SearchProcedure(query=query):
             yield "query", query
+
+
+def _last_said(values: Iterable[Scalar], log_text: str) -> Scalar | None:
+    """The value whose last mention, as words of its own, ends last in the log; of two that end there the longer one."""
+    best: tuple[tuple[int, int], Scalar] | None = None
+    for value in values:
+        text = str(value).casefold()
+        end = _last_mention(text, log_text) if text.strip() else -1
+        if end >= 0 and (best is None or (end, len(text)) > best[0]):
+            best = (end, len(text)), value
+    return None if best is None else best[1]
+
+
+def _last_mention(text: str, log_text: str) -> int:
+    """Where the last mention ends; -1: there is none."""
+    at = log_text.rfind(text)
+    while at >= 0:
+        around = log_text[at - 1 : at] + log_text[at + len(text) : at + len(text) + 1]
+        if not any(character.isalnum() for character in around):
+            return at + len(text)
+        at = log_text.rfind(text, 0, at + len(text) - 1)
+    return -1
 
 
 def _stands_in(value: Scalar, log_text: str) -> bool:

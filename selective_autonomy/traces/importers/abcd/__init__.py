@@ -95,7 +95,7 @@ def _session(
     for button in conversation.buttons:
         if button.said.strip():
             events.append(CustomerMessage(at=opened + len(events) * BETWEEN_EVENTS, text=button.said.lower()))
-        values = _values(button.values, slots.get(button.name, ()), choices)
+        values = _values(button.values, button.marked, slots.get(button.name, ()), choices)
         action = SubmitForm(form=button.name, values=values)
         events.append(OperatorAction(at=opened + len(events) * BETWEEN_EVENTS, action=action))
     return Session(
@@ -116,18 +116,21 @@ def _session(
     )
 
 
-def _values(typed: Sequence[str], slots: tuple[str, ...], choices: dict[str, set[str]]) -> dict[str, Scalar]:
+def _values(
+    typed: Sequence[str], marked: Sequence[str], slots: tuple[str, ...], choices: dict[str, set[str]]
+) -> dict[str, Scalar]:
     """Name what was typed by the button's slots; what no slot can hold is kept under `value_<n>`."""
     if list(typed) == [BLANK]:
         return {}
     if len(typed) == 1:
-        return {_slot_of(typed[0], slots, choices): typed[0]}
+        return {_slot_of((*marked[:1], *typed), slots, choices): typed[0]}
     return {(slots[i] if i < len(slots) else f"value_{i}"): value for i, value in enumerate(typed)}
 
 
-def _slot_of(value: str, slots: tuple[str, ...], choices: dict[str, set[str]]) -> str:
+def _slot_of(values: Sequence[str], slots: tuple[str, ...], choices: dict[str, set[str]]) -> str:
+    """The slot of a value that stands alone. `values`: the same with its placeholder and as typed."""
     for slot in slots:
-        if value == f"<{slot}>" or value.lower() in choices.get(slot, ()):
+        if any(value == f"<{slot}>" or value.lower() in choices.get(slot, ()) for value in values):
             return slot
     return slots[0] if slots else "value_0"
 

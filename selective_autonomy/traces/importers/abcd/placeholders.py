@@ -1,8 +1,8 @@
 """Placeholders for what a customer typed: which one a value really is, and made-up text of the same shape.
 
 The packed values of one press repeat its first placeholder where the chat holds several: `<username>` three times for a
-username, an e-mail address and an order number. And a policy that was shown `<order_id>` knows no number when it
-meets one. So the other values take the placeholders that were said, and each is drawn as text once a conversation.
+username, an e-mail address and an order number. And a policy that was shown `<order_id>` knows no number when it meets
+one. So the other values take placeholders that were said, and each placeholder is drawn as text once a conversation.
 """
 
 from __future__ import annotations
@@ -19,7 +19,16 @@ from selective_autonomy.traces.importers.abcd.source import Button
 _PLACEHOLDER = re.compile(r"<(\w+)>")
 _REACH = 4  # messages back in which the customer may have said what is typed now
 _LETTERS_AND_DIGITS = string.ascii_lowercase + string.digits
-_STREETS = ("lincoln ave", "circle drive", "primrose street", "lexington ave", "kennedy st", "bushwick dr", "1st ave")
+_STREETS = [
+    "lincoln ave",
+    "circle drive",
+    "primrose street",
+    "lexington ave",
+    "kennedy st",
+    "bushwick dr",
+    "1st ave",
+    "south street",
+]
 _PRODUCTS = ("jacket", "shirt", "boots", "jeans")
 
 
@@ -46,7 +55,7 @@ def repair(buttons: Sequence[Button], slots: Mapping[str, Sequence[str]]) -> tup
             elif free:
                 values[i] = f"<{free[0]}>"
             changed += values[i] != value
-        repaired.append(replace(button, values=tuple(values)))
+        repaired.append(replace(button, values=tuple(values), marked=tuple(values)))
     return tuple(repaired), changed
 
 
@@ -83,7 +92,7 @@ def draw(buttons: Sequence[Button], conversation: int) -> tuple[Button, ...]:
         return drawn[name]
 
     return tuple(
-        Button(b.name, tuple(_PLACEHOLDER.sub(text, v) for v in b.values), _PLACEHOLDER.sub(text, b.said))
+        replace(b, values=tuple(_PLACEHOLDER.sub(text, v) for v in b.values), said=_PLACEHOLDER.sub(text, b.said))
         for b in buttons
     )
 
