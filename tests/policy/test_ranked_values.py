@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -214,3 +215,13 @@ def test_usual_values_are_saved_as_they_were_given(ranked: RankedValues, tmp_pat
     ranked.save(tmp_path)
     usual = json.loads((tmp_path / "values.json").read_text(encoding="utf-8"))["usual"]
     assert dict(usual[f"{REFUND} reason"]) == {"lost": 40, "late": 20}
+
+
+def test_a_form_is_filled_the_likeliest_way_as_a_whole(ranked: RankedValues, train: list[Session]) -> None:
+    log = _lookup(304)
+    before = list(steps(log))[1].before
+    filled = ranked.fill(before, REFUND)
+    assert filled is not None
+    given = {argument.field: argument.value for argument in filled.arguments}
+    assert given == {"reason": "lost", "who|=<x>": "Ann"}
+    assert filled.log_prob <= sum(math.log(argument.p) for argument in filled.arguments) + 1e-9

@@ -20,41 +20,61 @@ def actions(session: Session) -> list[tuple[str, dict[str, object]]]:
 
 def test_a_button_is_a_form_whose_values_stand_under_the_slots_they_belong_to(tmp_path: Path) -> None:
     (session,) = import_abcd(write_packed(tmp_path, [TRAIN])).sessions
-    assert actions(session) == [
-        ("find-account", {"customer_name": "mia moe"}),
-        ("check-order", {"username": "<username>", "email": "<username>", "order_id": "<username>"}),
-        ("ask-boss", {}),
-        ("send-bike", {"street_address": "<street_address>"}),
-    ]
+    (find, name), (check, order), ask, (send, where) = actions(session)
+    assert (find, name) == ("find-account", {"customer_name": "mia moe"})
+    assert (check, list(order)) == ("check-order", ["username", "email", "order_id"])
+    assert ask == ("ask-boss", {})
+    assert (send, list(where)) == ("send-bike", ["street_address"])
 
 
 def test_what_was_said_since_the_press_before_is_one_message_and_silence_is_none(tmp_path: Path) -> None:
     (session,) = import_abcd(write_packed(tmp_path, [TRAIN])).sessions
-    assert [e.text for e in session.events if isinstance(e, CustomerMessage)] == [
-        "hello? my bike is gone, mia moe <account_id>",
-        "<username> <email> <order_id>",
-        "where to? <street_address>",
-    ]
+    hello, order, where = [e.text for e in session.events if isinstance(e, CustomerMessage)]
+    typed = dict(actions(session))
+    assert hello.startswith("hello? my bike is gone, mia moe ")
+    assert order == " ".join(map(str, typed["check-order"].values()))
+    assert where == f"where to? {typed['send-bike']['street_address']}"
 
 
-def test_dev_rows_hold_words_and_values_as_typed(tmp_path: Path) -> None:
+def test_what_the_ontology_lists_for_a_slot_are_examples_and_any_other_text_is_legal(tmp_path: Path) -> None:
+    schema = import_abcd(write_packed(tmp_path, [TRAIN])).schema
+    kind, street = schema.forms_by_id["send-bike"].fields
+    assert kind.schema_ == {"type": "string", "examples": ["red bike", "blue bike"]}
+    assert kind.admits("green bike")
+    assert "examples" not in street.schema_
+
+
+def test_dev_rows_hold_words_and_values_as_typed_in_lower_case(tmp_path: Path) -> None:
     (session,) = import_abcd(write_packed(tmp_path, [DEV])).sessions
     assert actions(session) == [
-        ("find-account", {"customer_name": "a77x"}),
+        ("find-account", {"account_id": "a77x"}),
         ("send-bike", {"bike_slotval": "red bike"}),
     ]
     assert [e.text for e in session.events if isinstance(e, CustomerMessage)] == [
-        "Hello? My bike is gone. What is your ID? A77X",
-        "The red one. Sent to 5 Oak St?",
+        "hello? my bike is gone. what is your id? a77x",
+        "the red one. sent to 5 oak st?",
     ]
     assert session.labels["text"] == "verbatim"
 
 
-def test_dev_rows_whose_two_versions_do_not_match_keep_their_placeholders(tmp_path: Path) -> None:
+def test_a_lone_value_as_typed_is_filed_by_its_placeholder(tmp_path: Path) -> None:
+    typed = {**DEV, "raw_actions": [["find the account", ["a77x"]], ["send a bike", ["5 oak st"]]]}
+    typed["steps"] = [DEV["steps"][0], step("send-bike", ["<street_address>"], DEV["steps"][1]["new_text"])]
+    (session,) = import_abcd(write_packed(tmp_path, [typed])).sessions
+    assert actions(session) == [
+        ("find-account", {"account_id": "a77x"}),
+        ("send-bike", {"street_address": "5 oak st"}),
+    ]
+
+
+def test_dev_rows_whose_two_versions_do_not_match_are_drawn_like_train_rows(tmp_path: Path) -> None:
     found = import_abcd(write_packed(tmp_path, [DEV, UNALIGNED]))
-    assert actions(found.sessions[1])[0] == ("find-account", {"account_id": "<account_id>"})
-    assert [s.labels["text"] for s in found.sessions] == ["verbatim", "placeholders"]
-    assert found.report.not_represented["conversations with placeholders for what was typed"] == 1
+    ((button, values), *_) = actions(found.sessions[1])
+    assert (button, list(values)) == ("find-account", ["account_id"])
+    assert "<" not in str(values)
+    assert [s.labels["text"] for s in found.sessions] == ["verbatim", "surrogates"]
+    drawn = "what was typed in conversations with placeholders (made up in the same shape)"
+    assert found.report.not_represented[drawn] == 1
 
 
 def test_times_are_synthetic_and_strictly_increasing(tmp_path: Path) -> None:

@@ -39,9 +39,11 @@ class CandidateSource:
 
     Args:
         usual: "head field" -> {value: times given in train}, none of them personal.
+        common: words that many sessions of train hold.
     """
 
-    def __init__(self, usual: Mapping[str, Mapping[Scalar, int]]) -> None:
+    def __init__(self, usual: Mapping[str, Mapping[Scalar, int]], common: Iterable[str] = ()) -> None:
+        self._common = frozenset(common)
         self._usual = {
             key: {comparable(value): (value, times) for value, times in values.items()} for key, values in usual.items()
         }
@@ -67,7 +69,7 @@ class CandidateSource:
         if key not in self._weights:
             self._weights[key] = telling_weights(found)
         if not is_closed(spec.schema_):
-            for span in log.spans(self._known):
+            for span in log.spans(self._known, self._common):
                 k = comparable(span)
                 typed = self._typed(key, spec, span) if k not in found else None
                 if typed is not None:
@@ -89,6 +91,10 @@ class CandidateSource:
             for k, value in found.items()
         ]
         return result
+
+    def weights(self, key: str) -> Mapping[str, float]:
+        """Of the field whose candidates were asked for: how much each word tells its values apart."""
+        return self._weights.get(key, {})
 
     def _earlier(
         self, key: str, spec: FieldSpec, entries: Iterable[tuple[str, Mapping[str, Scalar]]]

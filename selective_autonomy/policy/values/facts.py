@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from selective_autonomy.contract.actions import argument_fields
 from selective_autonomy.policy.values.association import LEFT_OUT, WordAssociation
-from selective_autonomy.policy.values.reading import Reading, read_log, tokens_of
+from selective_autonomy.policy.values.reading import Reading, read_log, tokens_of, words_of
 from selective_autonomy.process.actions import Scalar, SendReply, SubmitForm
 from selective_autonomy.process.actions import head as head_of
 from selective_autonomy.process.comparison import comparable
@@ -20,6 +20,8 @@ _USUAL_KEPT = 200
 _CODES_KEPT = 400
 _LEAST_RESULTS = 20
 _PERSONAL_SHARE = 0.2  # "no" is an answer that was once taken for a name; a name is said to be taken for one
+_COMMON = 5  # sessions: fewer may all be of one customer, and a word of fewer tells no values apart
+_COUNTED_WORDS = 2000  # beside values, the most frequent
 
 
 @dataclass(frozen=True)
@@ -27,19 +29,30 @@ class FieldFacts:
     """Counts over sessions; none of a personal field.
 
     `usual`: "head field" -> values given at least twice and how often. `times`: "head field" -> how often the head was
-    done. `association`: words beside values.
+    done. `association`: words beside values. `common`: words that customers of many sessions said.
     """
 
     usual: Mapping[str, Mapping[Scalar, int]]
     times: Mapping[str, int]
     association: WordAssociation
+    common: frozenset[str]
 
 
-def field_facts(sessions: Iterable[Session], schema: ProcessSchema, words: Iterable[str]) -> FieldFacts:
-    """Count what operators gave and what customers had said. `words`: the only ones that are counted."""
+def field_facts(sessions: Iterable[Session], schema: ProcessSchema) -> FieldFacts:
+    """Count what operators gave and what customers had said."""
     sessions = list(sessions)
     usual, times = _usual(sessions, schema)
-    return FieldFacts(usual, times, WordAssociation.count(_said_beside(sessions, schema), frozenset(words)))
+    said_in: Counter[str] = Counter()
+    tokens_in: Counter[str] = Counter()
+    for session in sessions:
+        texts = [event.text for event in session.events if isinstance(event, CustomerMessage)]
+        said_in.update({word for text in texts for word in words_of(text)})
+        tokens_in.update({token for text in texts for token in tokens_of(text)})
+    _drop_personal(tokens_in, sessions, schema)
+    _drop_personal(said_in, sessions, schema)
+    counted = frozenset(word for word, n in tokens_in.most_common(_COUNTED_WORDS) if n >= _COMMON)
+    association = WordAssociation.count(_said_beside(sessions, schema), counted)
+    return FieldFacts(usual, times, association, frozenset(word for word, n in said_in.items() if n >= _COMMON))
 
 
 def category_codes(train: Iterable[Session], schema: ProcessSchema) -> dict[str, dict[str, int]]:
@@ -58,9 +71,7 @@ def category_codes(train: Iterable[Session], schema: ProcessSchema) -> dict[str,
                     words.update(tokens_of(text))
                 case ScreenUpdate(values=shown):
                     results.update(result_texts({k: v for k, v in shown.items() if k not in personal}))
-    for word, times in _personal_words(train, schema).items():
-        if times >= _PERSONAL_SHARE * words[word]:
-            del words[word]
+    _drop_personal(words, train, schema)
     values: Counter[str] = Counter()
     for given in _usual(train, schema)[0].values():
         for value, n in given.items():
@@ -94,7 +105,7 @@ def result_texts(shown: Mapping[str, Scalar]) -> list[str]:
     return [f"{name}: {value}" for name, value in shown.items() if isinstance(value, str)]
 
 
-def words_since(log: Reading, sent: int) -> tuple[frozenset[str], frozenset[str]]:
+def words_since_sent(log: Reading, sent: int) -> tuple[frozenset[str], frozenset[str]]:
     """The words of the newest message, and of all that were said since this form was last sent."""
     now = frozenset(log.messages[0].tokens) if log.messages else frozenset()
     return now, frozenset(token for message in log.messages if message.forms_before > sent for token in message.tokens)
@@ -116,11 +127,18 @@ def _said_beside(train: Iterable[Session], schema: ProcessSchema) -> Iterator[tu
             if not specs:
                 continue
             log = read_log(step.before)
-            now, since = words_since(log, last_sent(log, name.partition(":")[2]))
+            now, since = words_since_sent(log, last_sent(log, name.partition(":")[2]))
             for spec in specs:
                 value = comparable(given[spec.id]) if spec.id in given else LEFT_OUT
                 yield spec.id, value, now
                 yield f"{spec.id} since", value, since
+
+
+def _drop_personal(words: Counter[str], sessions: Iterable[Session], schema: ProcessSchema) -> None:
+    """Take out what is mostly said as a value of a personal field."""
+    for word, times in _personal_words(sessions, schema).items():
+        if times >= _PERSONAL_SHARE * words[word]:
+            del words[word]
 
 
 def _personal_words(train: Iterable[Session], schema: ProcessSchema) -> Counter[str]:

@@ -12,6 +12,7 @@ import math
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -32,9 +33,10 @@ from selective_autonomy.policy.values.facts import (
     is_known,
     last_sent,
     result_texts,
-    words_since,
+    words_since_sent,
 )
-from selective_autonomy.policy.values.reading import Reading, read_log
+from selective_autonomy.policy.values.reading import Reading, read_log, tokens_of, words_of
+from selective_autonomy.policy.values.shapes import shape
 from selective_autonomy.process.actions import SearchProcedure, SendTextToChat
 from selective_autonomy.process.actions import head as head_of
 from selective_autonomy.process.comparison import comparable
@@ -57,6 +59,8 @@ CATEGORIES = (
     "right",
     "value",
     "kind",
+    "before_left",
+    "shape",
 )
 NAMES = (
     *CATEGORIES,
@@ -85,9 +89,28 @@ NAMES = (
         "others_after",
     ),
     *("capital", "words", "digits", "all_digits", "length", "expression", "used_elsewhere", "words_now", "words_since"),
+    *("words_now_ahead", "words_since_ahead", "rare", "chosen", "chosen_before", "heard", "heard_ahead", "heard_age"),
 )
 _TOKEN = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|\d+")
+_CHOSEN, _CHOSEN_BEFORE = NAMES.index("chosen"), NAMES.index("chosen_before")
+_KEPT = 4  # ways of filling the form so far: a field's best value may only be best where a later one is left out
 _TREES, _FACTS = "values.txt", "values.json"
+
+
+@dataclass(frozen=True, slots=True)
+class _Filling:
+    """What the fields so far got, and how likely that is."""
+
+    arguments: tuple[ArgumentEvidence, ...] = ()
+    log_prob: float = 0.0
+
+    def then(self, field: str, candidate: Candidate, p: float) -> _Filling:
+        log_prob = self.log_prob + math.log(max(p, 1e-12))
+        if candidate.value is None:
+            return _Filling(self.arguments, log_prob)
+        copied = candidate.shown >= 0 or (candidate.mention is not None and candidate.mention.score == 1)
+        argument = ArgumentEvidence(field=field, value=candidate.value, p=min(p, 1.0), copied=copied)
+        return _Filling((*self.arguments, argument), log_prob)
 
 
 class RankedValues:
@@ -104,7 +127,7 @@ class RankedValues:
         """`texts`: text heads -> what operators most often wrote. `booster` None: nothing was there to learn from."""
         self.schema = schema
         self._facts, self._codes, self._texts, self._booster = facts, codes, texts, booster
-        self._source = CandidateSource(facts.usual)
+        self._source = CandidateSource(facts.usual, facts.common)
 
     @classmethod
     def fit(cls, train: Sequence[Session], schema: ProcessSchema, *, trees: int, seed: int) -> RankedValues:
@@ -114,13 +137,13 @@ class RankedValues:
         what was given once would be known by having been counted once more.
         """
         codes = category_codes(train, schema)
-        values = cls(schema, field_facts(train, schema, codes["word"]), codes, _usual_texts(train), None)
+        values = cls(schema, field_facts(train, schema), codes, _usual_texts(train), None)
         rng = np.random.default_rng(seed)
         rows: list[NDArray[np.float32]] = []  # some millions: as Python floats they would take gigabytes
         labels: list[bool] = []
         for fold in range(_FOLDS):
             others = [session for i, session in enumerate(train) if i % _FOLDS != fold]
-            blind = cls(schema, field_facts(others, schema, codes["word"]), codes, {}, None)
+            blind = cls(schema, field_facts(others, schema), codes, {}, None)
             for session in train[fold::_FOLDS]:
                 for x_CF, right in blind._learned(session, rng):
                     rows.append(x_CF)
@@ -138,13 +161,16 @@ class RankedValues:
                 continue
             log = read_log(step.before)
             hidden = bool(rng.random() < _HIDDEN_SHARE)
+            chosen: list[str] = []
             for spec in specs:
                 candidates = self._source.candidates(name, spec, log)
                 wanted = comparable(given[spec.id]) if spec.id in given else None
                 right = [(None if c.value is None else c.key) == wanted for c in candidates]
                 if len(candidates) > 1 and any(right):
-                    x_CF = self._rows(name, spec, candidates, log, hidden=hidden)
-                    yield np.array(x_CF, dtype=np.float32), right
+                    x_CF = np.array(self._rows(name, spec, candidates, log, hidden=hidden), dtype=np.float32)
+                    yield _with_chosen(x_CF, candidates, chosen), right
+                if wanted is not None:
+                    chosen.append(wanted)
 
     def fill(self, session: Session, head: str) -> Filled | None:
         if head in TEXT_HEADS:
@@ -156,23 +182,21 @@ class RankedValues:
         if not specs:
             return Filled()
         log = read_log(session)
-        arguments, log_prob = [], 0.0
+        kept = [_Filling()]
         for spec in specs:
             candidates = self._source.candidates(head, spec, log)
             if not candidates:
                 if spec.required:
                     return None
                 continue
-            p_C = self._p(head, spec, candidates, log)
-            best = int(p_C.argmax())
-            log_prob += math.log(max(float(p_C[best]), 1e-12))
-            value = candidates[best].value
-            if value is not None:
-                chosen = candidates[best]
-                copied = chosen.shown >= 0 or (chosen.mention is not None and chosen.mention.score == 1)
-                p = float(min(p_C[best], 1.0))
-                arguments.append(ArgumentEvidence(field=spec.id, value=value, p=p, copied=copied))
-        return Filled(tuple(arguments), min(log_prob, 0.0))
+            rows = np.array(self._rows(head, spec, candidates, log)) if len(candidates) > 1 else None
+            longer: list[_Filling] = []
+            for filling in kept:
+                p_C = self._p(candidates, rows, filling)
+                best = np.argsort(-p_C, kind="stable")[:_KEPT]
+                longer += [filling.then(spec.id, candidates[i], float(p_C[i])) for i in best]
+            kept = sorted(longer, key=lambda filling: -filling.log_prob)[:_KEPT]
+        return Filled(kept[0].arguments, min(kept[0].log_prob, 0.0))
 
     def save(self, out: Path) -> None:
         """Write `values.json` and, where there was something to learn, `values.txt` into the directory `out`."""
@@ -180,7 +204,8 @@ class RankedValues:
             "names": NAMES,
             "usual": {key: [[value, n] for value, n in values.items()] for key, values in self._facts.usual.items()},
             "times": self._facts.times,
-            "association": vars(self._facts.association),
+            "association": self._facts.association.to_json(),
+            "common": sorted(self._facts.common),
             "codes": self._codes,
             "texts": self._texts,
             "learned": self._booster is not None,
@@ -201,20 +226,23 @@ class RankedValues:
             if tuple(data["names"]) != NAMES:
                 raise ModelError(f"{path / _FACTS} has other columns than this version; train the policy again")
             usual = {key: {value: int(n) for value, n in values} for key, values in data["usual"].items()}
-            facts = FieldFacts(usual, data["times"], WordAssociation(**data["association"]))
+            facts = FieldFacts(usual, data["times"], WordAssociation(**data["association"]), frozenset(data["common"]))
             trees = (path / _TREES).read_text(encoding="utf-8") if data["learned"] else None
             booster = lightgbm.Booster(model_str=trees) if trees is not None else None
             return cls(schema, facts, data["codes"], data["texts"], booster)
         except (OSError, ValueError, KeyError, TypeError, AttributeError, lightgbm.basic.LightGBMError) as err:
             raise ModelError(f"{path} holds no ranker of values: {err}; train the policy again") from err
 
-    def _p(self, head: str, spec: FieldSpec, candidates: Sequence[Candidate], log: Reading) -> NDArray[np.float64]:
-        if len(candidates) == 1 or self._booster is None:
+    def _p(
+        self, candidates: Sequence[Candidate], rows_CF: NDArray[np.float64] | None, filling: _Filling
+    ) -> NDArray[np.float64]:
+        """(C,), sum 1. `rows_CF`: as of an empty form; what the form holds by now is put in."""
+        if rows_CF is None or self._booster is None:
             p = np.full(len(candidates), 1e-12)
             p[0] = 1.0
             return p
-        rows = np.array(self._rows(head, spec, candidates, log))
-        raw = np.asarray(self._booster.predict(rows, raw_score=True, num_threads=_THREADS), dtype=np.float64)
+        _with_chosen(rows_CF, candidates, [comparable(argument.value) for argument in filling.arguments])
+        raw = np.asarray(self._booster.predict(rows_CF, raw_score=True, num_threads=_THREADS), dtype=np.float64)
         p = 1 / (1 + np.exp(-raw))
         return np.asarray(p / p.sum())
 
@@ -237,7 +265,7 @@ class RankedValues:
         field_words = _words(f"{spec.id} {spec.title}")
         code = self._code if not hidden else (lambda kind, name: -1)
         total = self._facts.times.get(key, 0)
-        now, since = words_since(log, sent)
+        now, since = words_since_sent(log, sent)
         known = not spec.pii
         elsewhere = {comparable(v) for _, values in log.filled for k, v in values.items() if k != spec.id}
         mentions = [c.mention for c in candidates if c.mention is not None and c.mention.score > 0.9]
@@ -261,8 +289,18 @@ class RankedValues:
             _overlap(field_words, log.last_head),
         ]
         kind = _kind(spec)
+        keys = [c.key for c in candidates]
+        association = self._facts.association
+        words_now = association.scores(spec.id, keys, now) if known else [0.0] * len(keys)
+        words_since = association.scores(f"{spec.id} since", keys, since) if known else [0.0] * len(keys)
+        heard, heard_age = _heard(log, candidates, self._source.weights(key))
+        weighed = zip(
+            words_now, words_since, _ahead(words_now), _ahead(words_since), heard, _ahead(heard), heard_age, strict=True
+        )
         rows = []
-        for c in candidates:
+        for c, (by_now, by_since, now_ahead, since_ahead, said, said_ahead, age) in zip(
+            candidates, weighed, strict=True
+        ):
             usual = c.usual
             m = c.mention
             message = log.messages[m.age] if m else None
@@ -274,6 +312,8 @@ class RankedValues:
                     self._code("word", message.tokens[m.end]) if m and message and m.end < len(message.tokens) else -1,
                     code("value", c.key) if c.value is not None else -1,
                     kind,
+                    self._code("word", message.tokens[m.start - 2]) if m and message and m.start > 1 else -1,
+                    shape(c.key),
                     *state,
                     c.value is None,
                     c.listed,
@@ -306,11 +346,24 @@ class RankedValues:
                     len(c.key),
                     "(" in c.key,
                     c.key in elsewhere,
-                    self._facts.association.score(spec.id, c.key, now) if known else 0.0,
-                    self._facts.association.score(f"{spec.id} since", c.key, since) if known else 0.0,
+                    by_now,
+                    by_since,
+                    now_ahead,
+                    since_ahead,
+                    self._rarity(c.key),
+                    0,
+                    False,
+                    said,
+                    said_ahead,
+                    age,
                 ]
             )
         return rows
+
+    def _rarity(self, key: str) -> float:
+        """The share of its words that few sessions of train hold; 0 for none."""
+        words = list(words_of(key))
+        return sum(word not in self._facts.common for word in words) / len(words) if words else 0.0
 
     def _result(self, log: Reading) -> int:
         """The code of what the latest result says, -1 where it says nothing usual."""
@@ -319,6 +372,33 @@ class RankedValues:
 
     def _code(self, kind: str, name: str) -> int:
         return self._codes[kind].get(name, -1)
+
+
+def _with_chosen(x_CF: NDArray[Any], candidates: Sequence[Candidate], chosen: Sequence[str]) -> NDArray[Any]:
+    """The rows, changed in place: how many of the form's fields before were filled, and whether with this value."""
+    x_CF[:, _CHOSEN] = len(chosen)
+    x_CF[:, _CHOSEN_BEFORE] = [c.key in chosen for c in candidates]
+    return x_CF
+
+
+def _ahead(scores: Sequence[float]) -> list[float]:
+    """By how much each is ahead of the best other one; below 0: behind."""
+    best, second = (*sorted(scores, reverse=True), 0.0)[:2]
+    return [score - (second if score == best else best) for score in scores]
+
+
+def _heard(
+    log: Reading, candidates: Sequence[Candidate], weights: Mapping[str, float]
+) -> tuple[list[float], list[float]]:
+    """The share of each candidate's telling words that was said anywhere, and how many messages ago on average."""
+    shares, ages = [], []
+    for c in candidates:
+        tokens = set(tokens_of(c.key))
+        total = sum(weights.get(token, 1.0) for token in tokens)
+        said = sorted(token for token in tokens if token in log.places)
+        shares.append(sum(weights.get(token, 1.0) for token in said) / total if total and c.listed else 0.0)
+        ages.append(sum(log.places[token][0][0] for token in said) / len(said) if said else -1.0)
+    return shares, ages
 
 
 def _usual_texts(train: Iterable[Session]) -> dict[str, str]:

@@ -7,13 +7,15 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
+from selective_autonomy.policy.values.shapes import trimmed
 from selective_autonomy.process.actions import Scalar, SendReply, SubmitForm, head
 from selective_autonomy.traces.schema import CustomerMessage, OperatorAction, ScreenUpdate, Session
 
 MESSAGES = 12  # newest messages that are read; what is older was filled in somewhere, or is of no use any more
 _LONGEST_SPAN = 4  # words: names, dates, short addresses
 _SHORT_MESSAGE = 12  # words; in a longer one only spans of names, numbers and known values are offered
-_EDGES = ".,;:!?\"'()"
+_LONGEST_ADDRESS = 10
+_SEPARATOR = re.compile(r"[:=#|]+(?=\w)(?!\d\d\b)")  # `id:123` is two words, `7:30` is one
 _TOKEN = re.compile(r"[a-z]+(?:'[a-z]+)?|\d+(?:\.\d+)?|[^\sa-z\d]")
 _ORDINAL = re.compile(r"(?<=\d)(?:st|nd|rd|th)\b")
 _NUMBER_WORDS = {
@@ -106,14 +108,15 @@ class Reading:
                 best = Mention(age, at, at + 1, 0.99 * score)
         return best
 
-    def spans(self, known: frozenset[str]) -> Iterator[str]:
+    def spans(self, known: frozenset[str], common: frozenset[str] = frozenset()) -> Iterator[str]:
         """Stretches of words that may be a value, as they were written, newest message first; may repeat.
 
         Args:
             known: values in lower case that are offered from long messages, too.
+            common: words that many sessions hold; stretches of other ones are offered from long messages, too.
         """
         for message in self.messages:
-            yield from _spans(message.text, known)
+            yield from _spans(message.text, known, common)
 
 
 def read_log(session: Session) -> Reading:
@@ -149,24 +152,44 @@ def telling_weights(values: Iterable[str]) -> dict[str, float]:
     return {token: 1 / count for token, count in counts.items()}
 
 
-def _spans(text: str, known: frozenset[str]) -> Sequence[str]:
-    words = text.split()
-    plain = [word.strip(_EDGES) for word in words]
+def words_of(text: str) -> Iterator[str]:
+    """The words of a text in lower case, without the marks around them."""
+    return (word for word in map(trimmed, text.lower().split()) if word)
+
+
+def _spans(text: str, known: frozenset[str], common: frozenset[str]) -> Sequence[str]:
+    words = _SEPARATOR.sub(" ", text).split()
+    plain = [trimmed(word) for word in words]
     short = len(words) <= _SHORT_MESSAGE
+    rare = [bool(word) and bool(common) and word.lower() not in common for word in plain]
+    digits = [any(c.isdigit() for c in word) for word in plain]
     spans: list[str] = []
     for start in range(len(words)):
         for end in range(start + 1, min(start + _LONGEST_SPAN, len(words)) + 1):
-            span = " ".join(words[start:end]).strip(_EDGES)
+            span = trimmed(" ".join(words[start:end]))
             if not span:
                 continue
             if (
                 short
                 or all(word[:1].isupper() for word in plain[start:end])
-                or any(c.isdigit() for c in span)
+                or any(digits[start:end])
+                or all(rare[start:end])
                 or span.lower() in known
             ):
                 spans.append(span)
+        if digits[start]:
+            spans += _address(words, digits, start)
+            if "$" in plain[start]:
+                spans.append(trimmed(plain[start].replace("$", "")))
         number = _NUMBER_WORDS.get(plain[start].lower())
         if number is not None:
             spans.append(number)
     return spans
+
+
+def _address(words: Sequence[str], digits: Sequence[bool], start: int) -> list[str]:
+    """From a number over words to the next number, as an address goes from its house to its code."""
+    following = next((i for i in range(start + 1, min(start + _LONGEST_ADDRESS, len(words))) if digits[i]), None)
+    if following is None or following - start < _LONGEST_SPAN:
+        return []
+    return [trimmed(" ".join(words[start : following + 1]))]

@@ -73,8 +73,8 @@ def import_abcd(
         "All ten flows are open in every session: the desk's agents find out which one it is.",
         "A message holds what both sides said since the press before; there are no speaker tags.",
         "Times are synthetic, strictly increasing in order of the file (labels.times). Every case counts as complete.",
-        "With placeholders, several values of one press repeat the first one: a quirk of the corpus as packed. A repeated "
-        "one is taken as the placeholder of its own slot, else as another one that was said in the last four messages.",
+        "With placeholders, several values of one press repeat the first one: a quirk of the corpus as packed. A "
+        "repeated one is taken as its own slot's placeholder, else as another one said in the last five messages.",
         "Placeholders are replaced by made-up text of their shape, one a conversation (labels.text: surrogates).",
         "All text is in lower case, as most of the corpus is written.",
         "A single value is filed under the slot whose placeholder or value list it is of, else the button's first.",
@@ -95,7 +95,7 @@ def _session(
     for button in conversation.buttons:
         if button.said.strip():
             events.append(CustomerMessage(at=opened + len(events) * BETWEEN_EVENTS, text=button.said.lower()))
-        values = _values(button.values, slots.get(button.name, ()), choices)
+        values = _values(button.values, button.marked, slots.get(button.name, ()), choices)
         action = SubmitForm(form=button.name, values=values)
         events.append(OperatorAction(at=opened + len(events) * BETWEEN_EVENTS, action=action))
     return Session(
@@ -116,18 +116,21 @@ def _session(
     )
 
 
-def _values(typed: Sequence[str], slots: tuple[str, ...], choices: dict[str, set[str]]) -> dict[str, Scalar]:
+def _values(
+    typed: Sequence[str], marked: Sequence[str], slots: tuple[str, ...], choices: dict[str, set[str]]
+) -> dict[str, Scalar]:
     """Name what was typed by the button's slots; what no slot can hold is kept under `value_<n>`."""
     if list(typed) == [BLANK]:
         return {}
     if len(typed) == 1:
-        return {_slot_of(typed[0], slots, choices): typed[0]}
+        return {_slot_of((*marked[:1], *typed), slots, choices): typed[0]}
     return {(slots[i] if i < len(slots) else f"value_{i}"): value for i, value in enumerate(typed)}
 
 
-def _slot_of(value: str, slots: tuple[str, ...], choices: dict[str, set[str]]) -> str:
+def _slot_of(values: Sequence[str], slots: tuple[str, ...], choices: dict[str, set[str]]) -> str:
+    """The slot of a value that stands alone. `values`: the same with its placeholder and as typed."""
     for slot in slots:
-        if value == f"<{slot}>" or value.lower() in choices.get(slot, ()):
+        if any(value == f"<{slot}>" or value.lower() in choices.get(slot, ()) for value in values):
             return slot
     return slots[0] if slots else "value_0"
 
@@ -171,7 +174,7 @@ def _field(slot: str, usual: Sequence[str]) -> FieldSpec:
     schema: dict[str, Any] = {"type": "string"}
     if usual:
         schema["examples"] = [value.lower() for value in usual]
-    return FieldSpec(id=slot, title=slot.replace("_", " "), pii=slot in PII_SLOTS, schema=schema)
+    return FieldSpec(id=slot, title=slot.replace("_", " "), pii=slot in PII_SLOTS, schema_=schema)
 
 
 def _graph(chains: Sequence[Sequence[str]]) -> dict[str, tuple[str, ...]]:

@@ -2,7 +2,7 @@
 
 The packed values of one press repeat its first placeholder where the chat holds several: `<username>` three times for a
 username, an e-mail address and an order number. And a policy that was shown `<order_id>` knows no number when it meets
-one. So the other values take the placeholders that were said, and each placeholder is drawn as text once a conversation.
+one. So the other values take placeholders that were said, and each placeholder is drawn as text once a conversation.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def repair(buttons: Sequence[Button], slots: Mapping[str, Sequence[str]]) -> tup
             elif free:
                 values[i] = f"<{free[0]}>"
             changed += values[i] != value
-        repaired.append(replace(button, values=tuple(values)))
+        repaired.append(replace(button, values=tuple(values), marked=tuple(values)))
     return tuple(repaired), changed
 
 
@@ -92,7 +92,7 @@ def draw(buttons: Sequence[Button], conversation: int) -> tuple[Button, ...]:
         return drawn[name]
 
     return tuple(
-        Button(b.name, tuple(_PLACEHOLDER.sub(text, v) for v in b.values), _PLACEHOLDER.sub(text, b.said))
+        replace(b, values=tuple(_PLACEHOLDER.sub(text, v) for v in b.values), said=_PLACEHOLDER.sub(text, b.said))
         for b in buttons
     )
 

@@ -29,11 +29,15 @@ _PLACEHOLDER = re.compile(r"(<\w+>)")
 
 @dataclass(frozen=True)
 class Button:
-    """One button press: the button, what was typed (in order), and what was said since the press before."""
+    """One button press: the button, what was typed (in order), and what was said since the press before.
+
+    `marked`: the values with placeholders, as the corpus holds them of every conversation; they say what a value is.
+    """
 
     name: str
     values: tuple[str, ...]
     said: str
+    marked: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -108,7 +112,7 @@ def read_definitions(source: Path) -> tuple[dict[str, Any], dict[str, Any], dict
 
 
 def _packed_conversation(data: dict[str, Any]) -> Conversation:
-    buttons = tuple(Button(s["action"], tuple(s["values"]), s["new_text"]) for s in data["steps"])
+    buttons = tuple(Button(s["action"], tuple(s["values"]), s["new_text"], tuple(s["values"])) for s in data["steps"])
     typed = _as_typed(buttons, data["raw_text"], data["raw_actions"]) if "raw_text" in data else None
     return Conversation(data["convo_id"], data["split"], data["flow"], typed or buttons, typed is not None)
 
@@ -125,7 +129,7 @@ def _as_typed(buttons: tuple[Button, ...], text: str, actions: list[Any]) -> tup
     if found is None:
         return None
     return tuple(
-        Button(button.name, tuple(action[1]), said.strip())
+        Button(button.name, tuple(action[1]), said.strip(), button.values)
         for button, action, said in zip(buttons, actions, found.groups(), strict=True)
     )
 
@@ -153,6 +157,6 @@ def _published_conversation(data: dict[str, Any]) -> Conversation:
             said.append(turn["text"])
             continue
         _, _, name, values, _ = turn["targets"]
-        buttons.append(Button(name, tuple(values), " ".join(said)))
+        buttons.append(Button(name, tuple(values), " ".join(said), tuple(values)))
         said = []
     return Conversation(data["convo_id"], data["split"], data["scenario"]["flow"], tuple(buttons), verbatim=False)
