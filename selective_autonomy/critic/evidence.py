@@ -146,7 +146,8 @@ class Evidence:
             proposal.entropy / math.log(proposal.legal_count) if proposal.legal_count > 1 else 0.0,
             proposal.legal_count,
             proposal.log_prob,
-            proposal.log_prob - log_p_head,
+            # Without arguments this is nothing but what rounding leaves, whose sign a tree would split on.
+            proposal.log_prob - log_p_head if argument_p else 0.0,
             len(argument_p),
             min(argument_p, default=1.0),
             sum(argument_p) / len(argument_p) if argument_p else 1.0,

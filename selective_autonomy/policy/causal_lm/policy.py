@@ -51,10 +51,6 @@ class Read:
     states: torch.Tensor
 
 
-def _joined(parts: Sequence[Read]) -> Read:
-    return Read(torch.cat([one.logits for one in parts]), torch.cat([one.states for one in parts]))
-
-
 def _load_member(folder: Path, schema: ProcessSchema, params: CausalLMParams, device: str) -> tuple[PolicyModel, Any]:
     lm, tokenizer = load_model(folder, device=device)
     scorer = None
@@ -157,12 +153,10 @@ class CausalLMPolicy:
         legal = [self._legal(session) for session in sessions]
         with self._lock, torch.inference_mode():
             prompted = [self._prompt(session) for session in sessions]
-            read = [_joined([one[member] for one, _ in prompted]) for member in range(len(self._models))]
+            # Each session by itself: one sum in another order is enough for a tree of the critic to fall the other way.
             opened = [
-                self._open(session, heads, prefix.layers, prefix.ids)
-                for session, heads, (_, prefix) in zip(
-                    sessions, self._rank(sessions, legal, read), prompted, strict=True
-                )
+                self._open(session, self._rank([session], [names], read)[0], prefix.layers, prefix.ids)
+                for session, names, (read, prefix) in zip(sessions, legal, prompted, strict=True)
             ]
             proposals = self._finish(opened, sessions)
             # What was written is in the layers of the first model, and there only if it wrote for one session alone.
