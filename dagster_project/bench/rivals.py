@@ -73,7 +73,7 @@ def packed_examples(sessions: Sequence[Session], prompter: Prompter) -> tuple[li
             spans = [range(p.start + 1, p.end) for p in window.prompts if p.teaches]
             if spans:
                 learned = tuple(position for span in spans for position in span)
-                examples.append(Example(window.ids[: learned[-1] + 1], learned))
+                examples.append(Example(window.ids[: learned[-1] + 1], learned, (1.0,) * len(learned)))
                 steps.append(len(spans))
     return examples, steps
 

@@ -159,7 +159,7 @@ def test_without_traces_the_command_that_makes_them_is_named(tmp_path: Path) -> 
 
 
 def test_a_policy_is_named_by_its_name_first_and_by_its_kind_after(bank: Path) -> None:
-    lm = {"kind": "prompting", "base": "somewhere"}
+    lm = {"kind": "prompting", "base": "somewhere", "prompt": "prompt.md"}
     write_params(bank, **{**EVALUATED, "rivals": {"ngram": lm, "big": {**lm, "base": "elsewhere"}}})
     params = load_params(bank / "params.yaml").process("bank")
     assert params.policy_named("ngram").kind == "prompting"
