@@ -67,6 +67,25 @@ def test_a_lone_value_as_typed_is_filed_by_its_placeholder(tmp_path: Path) -> No
     ]
 
 
+def test_a_typed_value_at_the_end_of_the_last_message_is_whole(tmp_path: Path) -> None:
+    steps = [
+        step("find-account", ["<account_id>"], "id?"),
+        step("send-bike", ["<phone>"], "cost $<amount> call <phone>"),
+    ]
+    raw = {
+        "raw_text": "ID? cost $64 call (555) 010-4477 bye",
+        "raw_actions": [["x", ["a77x"]], ["y", ["(555) 010-4477"]]],
+    }
+    (session,) = import_abcd(write_packed(tmp_path, [{**DEV, "steps": steps, **raw}])).sessions
+    assert [e.text for e in session.events if isinstance(e, CustomerMessage)][-1] == "cost $64 call (555) 010-4477"
+
+
+def test_a_value_without_a_placeholder_stays_as_the_corpus_names_it(tmp_path: Path) -> None:
+    shown = {**DEV, "raw_actions": [["find the account", ["a77x"]], ["send a bike", ["The bike that is red"]]]}
+    (session,) = import_abcd(write_packed(tmp_path, [shown])).sessions
+    assert actions(session)[-1] == ("send-bike", {"bike_slotval": "red bike"})
+
+
 def test_dev_rows_whose_two_versions_do_not_match_are_drawn_like_train_rows(tmp_path: Path) -> None:
     found = import_abcd(write_packed(tmp_path, [DEV, UNALIGNED]))
     ((button, values), *_) = actions(found.sessions[1])

@@ -3,6 +3,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import pytest
 from small_abcd import TRAIN, UNALIGNED, step, write_packed
 
 from selective_autonomy.process.actions import SubmitForm
@@ -30,6 +31,28 @@ def test_without_its_own_slots_placeholder_a_value_takes_another_one_that_was_sa
     one = press("verify", ("mia moe", "<zip_code>", "<zip_code>"), "zip <zip_code>, phone <phone>, for <amount>")
     (repaired,), _ = repair([one], SLOTS)
     assert repaired.values == ("mia moe", "<zip_code>", "<phone>")
+
+
+@pytest.mark.parametrize(
+    ("before", "said", "value", "mark"),
+    [
+        ("", "my pin is <pin_number>", "<pin_number>", "<pin_number>"),
+        (
+            "",
+            "to <street_address> newark, tx <zip_code> please",
+            "<street_address> newark, tx <zip_code>",
+            "<full_address>",
+        ),
+        ("", "shall i charge $20?", "20", "20"),
+        ("you owe $20", "yes, pay it", "20", "20"),
+        ("<phone>", "yes", "<username>", "<username>"),
+        ("", "<username> and <phone>", "<username>", "<username>"),
+    ],
+)
+def test_a_lone_value_whose_placeholder_was_not_said_is_what_was(before: str, said: str, value: str, mark: str) -> None:
+    presses = [press("ask-boss", (), before), press("enter", ("<username>",), said)]
+    repaired, _ = repair(presses, SLOTS)
+    assert (repaired[1].values, repaired[1].marked) == ((value,), (mark,))
 
 
 def test_nothing_is_renamed_where_nothing_else_was_said_lately() -> None:

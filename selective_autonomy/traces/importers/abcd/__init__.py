@@ -75,6 +75,8 @@ def import_abcd(
         "Times are synthetic, strictly increasing in order of the file (labels.times). Every case counts as complete.",
         "With placeholders, several values of one press repeat the first one: a quirk of the corpus as packed. A "
         "repeated one is taken as its own slot's placeholder, else as another one said in the last five messages.",
+        "A lone one that was not said is the address, the other placeholder or the dollars that were said before it.",
+        "Of dev only what stands in a placeholder's place is as typed; other values are those of the ontology.",
         "Placeholders are replaced by made-up text of their shape, one a conversation (labels.text: surrogates).",
         "All text is in lower case, as most of the corpus is written.",
         "A single value is filed under the slot whose placeholder or value list it is of, else the button's first.",
@@ -129,6 +131,8 @@ def _values(
 
 def _slot_of(values: Sequence[str], slots: tuple[str, ...], choices: dict[str, set[str]]) -> str:
     """The slot of a value that stands alone. `values`: the same with its placeholder and as typed."""
+    if "<full_address>" in values and "full_address" not in slots:
+        values = (*values, "<street_address>")
     for slot in slots:
         if any(value == f"<{slot}>" or value.lower() in choices.get(slot, ()) for value in values):
             return slot

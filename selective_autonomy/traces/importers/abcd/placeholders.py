@@ -10,13 +10,15 @@ from __future__ import annotations
 import random
 import re
 import string
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 
 from selective_autonomy.traces.importers.abcd.source import Button
 
 _PLACEHOLDER = re.compile(r"<(\w+)>")
+_DOLLARS = re.compile(r"\$ ?(\d+|<amount>)")
+_ADDRESS = re.compile(r"<street_address>[^<>?]{1,40}<zip_code>")
 _REACH = 4  # messages back in which the customer may have said what is typed now
 _LETTERS_AND_DIGITS = string.ascii_lowercase + string.digits
 _STREETS = [
@@ -36,7 +38,8 @@ def repair(buttons: Sequence[Button], slots: Mapping[str, Sequence[str]]) -> tup
     """Name the values that repeat the first placeholder of their press; how many were renamed.
 
     A value takes the placeholder of its own slot if that was said lately and no value of the press has it, else the
-    first one said lately that none has; if there is none it stays as it is.
+    first one said lately that none has; if there is none it stays as it is. A lone value whose placeholder is not in
+    the message before the press is what that message says: an address, another placeholder, an amount.
     """
     repaired: list[Button] = []
     changed = 0
@@ -55,8 +58,26 @@ def repair(buttons: Sequence[Button], slots: Mapping[str, Sequence[str]]) -> tup
             elif free:
                 values[i] = f"<{free[0]}>"
             changed += values[i] != value
-        repaired.append(replace(button, values=tuple(values), marked=tuple(values)))
+        marked = list(values)
+        if len(values) == 1 and _PLACEHOLDER.fullmatch(values[0]) and values[0] not in button.said:
+            before = (b.said for b in reversed(buttons[max(0, at - _REACH) : at]))
+            values, marked = _lone(values[0], button.said, before)
+            changed += values != list(button.values)
+        repaired.append(replace(button, values=tuple(values), marked=tuple(marked)))
     return tuple(repaired), changed
+
+
+def _lone(value: str, message: str, before: Iterable[str]) -> tuple[list[str], list[str]]:
+    """What a value is whose placeholder was not said, and how to file it.
+
+    An address, else the last placeholder, else the last dollars of the message; else the last dollars in one before.
+    """
+    if addresses := _ADDRESS.findall(message):
+        return [addresses[-1]], ["<full_address>"]
+    for said in (re.findall(r"<\w+>", message), *map(_DOLLARS.findall, (message, *before))):
+        if said:
+            return [said[-1]], [said[-1]]
+    return [value], [value]
 
 
 def draw(buttons: Sequence[Button], conversation: int) -> tuple[Button, ...]:

@@ -25,6 +25,11 @@ DEFINITIONS = ("kb.json", "ontology.json", "guidelines.json")
 SPLITS_READ = ("train", "dev")
 
 _PLACEHOLDER = re.compile(r"(<\w+>)")
+# Of more than one word: where nothing follows them, a lazy match would stop at the first.
+_SHAPES = {
+    "<phone>": r"(\(?\d{3}\)?[ .-]*\d{3}[ .-]*\d{4}|.+?)",
+    "<street_address>": r"(\d+ \w+ (?:ave|avenue|drive|dr|st|street|lane|road|rd)\b\.?|.+?)",
+}
 
 
 @dataclass(frozen=True)
@@ -118,20 +123,44 @@ def _packed_conversation(data: dict[str, Any]) -> Conversation:
 
 
 def _as_typed(buttons: tuple[Button, ...], text: str, actions: list[Any]) -> tuple[Button, ...] | None:
-    """The same presses with words and values as typed; None where the two versions cannot be laid side by side."""
+    """The same presses with words and values as typed; None where the two versions cannot be laid side by side.
+
+    A value without a placeholder stays as the corpus has it: `boots_how_3`, where the desk showed a question's text.
+    """
     if len(actions) != len(buttons):  # the typed version leaves out a press that repeats an earlier one
         return None
-    parts = []
-    for button in buttons:
-        pieces = _PLACEHOLDER.split(" ".join(button.said.split()))
-        parts.append("(" + "".join(".+?" if i % 2 else re.escape(piece) for i, piece in enumerate(pieces)) + ")")
-    found = re.match(r"\s*".join(parts), " ".join(text.split()), re.IGNORECASE)
+    found = re.match(r"\s*".join(map(_pattern, buttons)), " ".join(text.split()), re.IGNORECASE)
     if found is None:
         return None
-    return tuple(
-        Button(button.name, tuple(action[1]), said.strip(), button.values)
-        for button, action, said in zip(buttons, actions, found.groups(), strict=True)
-    )
+    groups = iter(found.groups())
+    typed: list[Button] = []
+    name_of: dict[str, str] = {}  # what was said in place of a placeholder -> that placeholder
+    for button, (_, given, *_) in zip(buttons, actions, strict=True):
+        said = next(groups)
+        for name in _PLACEHOLDER.findall(button.said):
+            name_of[next(groups).lower()] = name
+        if len(given) != len(button.values):
+            typed.append(Button(button.name, tuple(given), said.strip(), tuple(given)))
+            continue
+        pairs = [(v, g if _PLACEHOLDER.fullmatch(v) else v) for v, g in zip(button.values, given, strict=True)]
+        marked = tuple(_mark(value, name_of) if value != mark else mark for mark, value in pairs)
+        typed.append(Button(button.name, tuple(value for _, value in pairs), said.strip(), marked))
+    return tuple(typed)
+
+
+def _mark(value: str, name_of: Mapping[str, str]) -> str:
+    """The placeholder of what was typed, a street with what follows it being an address; itself where it has none."""
+    streets = [said for said, name in name_of.items() if name == "<street_address>" and value.lower() != said]
+    if any(value.lower().startswith(said) for said in streets):
+        return "<full_address>"
+    return name_of.get(value.lower(), value)
+
+
+def _pattern(button: Button) -> str:
+    """A group for the message, within it one for each placeholder; one that ends the message ends with a word."""
+    pieces = _PLACEHOLDER.split(" ".join(button.said.split()))
+    parts = [_SHAPES.get(piece, "(.+?)") if i % 2 else re.escape(piece) for i, piece in enumerate(pieces)]
+    return "(" + "".join(parts) + (r"(?!\S)" if len(pieces) > 1 and not pieces[-1] else "") + ")"
 
 
 def _published(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
