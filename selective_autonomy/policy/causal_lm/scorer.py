@@ -27,7 +27,7 @@ from selective_autonomy.policy.heads.labels import head_text
 from selective_autonomy.process.actions import ACTION_TYPES, head_type
 from selective_autonomy.process.schema import ProcessSchema
 
-_WIDTH = 48  # of the layer that joins features and state; 32 to 64 measured alike
+_WIDTH = 48  # of the layer that joins features and state; no other width was tried
 _INITIAL_STD = 0.02
 _FILE = "scorer.safetensors"
 
