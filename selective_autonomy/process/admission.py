@@ -1,7 +1,8 @@
 """Whether a scalar is valid under a field's JSON Schema, without walking the schema each time.
 
 A policy asks this of every span of every message. jsonschema builds validators and errors as it goes, the closures
-below do not, and say the same: a property test holds the two together. A schema with a keyword that is not here is left to jsonschema.
+below do not, and say the same: a property test holds the two together. A schema with a
+keyword that is not here is left to jsonschema.
 """
 
 from __future__ import annotations
