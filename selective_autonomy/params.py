@@ -69,6 +69,13 @@ class PromptingParams(Frozen):
     dtype: Literal["float32", "bfloat16"] = "float32"
 
 
+class SecondViewParams(Frozen):
+    """A regression on heads beside the language model: its rounds, and the share of its voice."""
+
+    rounds: int = Field(default=100, gt=0)
+    weight: float = Field(gt=0, lt=1)
+
+
 class CausalLMParams(Frozen):
     """How a causal language model is built and trained.
 
@@ -83,8 +90,9 @@ class CausalLMParams(Frozen):
     package, folder or Hugging Face id; empty: the model's own word embeddings. `argument_weight`: of a token of the
     arguments beside a head, with "schema". `values`: what goes into fields is "written" token by token, or "ranked"
     among the candidates that the log and the schema offer, by `trees` boosted trees. `members`: models of different
-    seeds whose probabilities of heads are averaged. `dropout`: of features; half of it is the share of input tokens
-    that are blanked; with "schema".
+    seeds whose probabilities of heads are averaged. `second_view`: a model of another kind that joins them; with
+    "schema" it keeps out where an open procedure was never trained on. `dropout`: of features; half of it is the share
+    of input tokens that are blanked; with "schema".
     """
 
     kind: Literal["causal_lm"] = "causal_lm"
@@ -101,6 +109,7 @@ class CausalLMParams(Frozen):
     weight_decay: float = Field(ge=0)
     lora_rank: int = Field(ge=0)
     members: int = Field(default=1, gt=0)
+    second_view: SecondViewParams | None = None
     score_heads: Literal["markers", "schema"] = "markers"
     unnamed: float = Field(default=0.0, ge=0, lt=1)
     sentence_encoder: str = ""

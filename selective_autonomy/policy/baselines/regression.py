@@ -23,7 +23,7 @@ from selective_autonomy.process.actions import head
 from selective_autonomy.process.legality import legal_heads
 from selective_autonomy.process.schema import ProcessSchema
 from selective_autonomy.traces.schema import CustomerMessage, OperatorAction, Session
-from selective_autonomy.traces.screen import derive_screen, steps
+from selective_autonomy.traces.screen import Choice, derive_screen, steps
 
 RECENT_MESSAGES = 4  # customer messages counted as recent history, the last one included
 RECENT_HEADS = 3
@@ -52,8 +52,10 @@ class RegressionHeads:
         self._row = {name: i for i, name in enumerate(self._heads)}
 
     @classmethod
-    def fit(cls, train: Sequence[Session], schema: ProcessSchema, *, rounds: int = ROUNDS) -> RegressionHeads:
-        """Fit on every operator step of the train split, in at most so many rounds of the optimiser.
+    def fit(
+        cls, train: Sequence[Session], schema: ProcessSchema, *, rounds: int = ROUNDS, choice: Choice | None = None
+    ) -> RegressionHeads:
+        """Fit on every chosen operator step of the train split, in at most so many rounds of the optimiser.
 
         Raises:
             ModelError: the sessions hold fewer than two different heads.
@@ -63,7 +65,7 @@ class RegressionHeads:
 
         befores, heads = [], []
         for session in train:
-            for step in steps(session):
+            for step in steps(session, choice):
                 befores.append(step.before)
                 heads.append(head(step.action))
         if len(set(heads)) < 2:
@@ -79,20 +81,26 @@ class RegressionHeads:
         return cls(schema, vectorisers, model.classes_.tolist(), weights_AF, bias_A)
 
     def rank_next(self, sessions: Sequence[Session]) -> list[RankedHeads]:
-        if not sessions:
-            return []
-        scores_NA = _matrix(self._vectorisers, sessions) @ self._weights_AF.T + self._bias_A
-        return [self._rank(session, row) for session, row in zip(sessions, scores_NA, strict=True)]
+        legal = [legal_heads(self.schema, derive_screen(session)) for session in sessions]
+        for session, names in zip(sessions, legal, strict=True):
+            if not names:
+                raise IllegalAction(f"session {session.session_id!r} allows no action: it is closed")
+        scores = self.scores(sessions, legal)
+        return [RankedHeads.of(names, row) for names, row in zip(legal, scores, strict=True)]
 
     def rank_steps(self, session: Session) -> list[RankedHeads]:
         return self.rank_next([step.before for step in steps(session)])
 
-    def _rank(self, session: Session, scores_A: NDArray[np.float64]) -> RankedHeads:
-        legal = legal_heads(self.schema, derive_screen(session))
-        if not legal:
-            raise IllegalAction(f"session {session.session_id!r} allows no action: it is closed")
-        unseen = scores_A.max() - _UNSEEN_NATS
-        return RankedHeads.of(legal, [scores_A[self._row[name]] if name in self._row else unseen for name in legal])
+    def scores(self, sessions: Sequence[Session], legal: Sequence[Sequence[str]]) -> list[NDArray[np.float64]]:
+        """The scores (nats, up to a constant) of these heads of each open session, in their order."""
+        if not sessions:
+            return []
+        scores_NA = _matrix(self._vectorisers, sessions) @ self._weights_AF.T + self._bias_A
+        unseen_N = scores_NA.max(axis=1) - _UNSEEN_NATS
+        return [
+            np.array([row[self._row[name]] if name in self._row else unseen for name in names])
+            for row, unseen, names in zip(scores_NA, unseen_N, legal, strict=True)
+        ]
 
     def save(self, out: Path) -> None:
         """Write `regression.npz` (numbers) and `regression.json` (heads and features) into the folder `out`."""

@@ -19,6 +19,7 @@ from selective_autonomy.contract.contract import Contract
 from selective_autonomy.contract.pieces import Marker
 from selective_autonomy.errors import IllegalAction, ModelError
 from selective_autonomy.params import CausalLMParams
+from selective_autonomy.policy.baselines.regression import RegressionHeads
 from selective_autonomy.policy.card import read_card
 from selective_autonomy.policy.causal_lm.base import load_model, member_folder
 from selective_autonomy.policy.causal_lm.branches import CachedPrefix, Layers, PrefixCache, RoomyLayer
@@ -29,6 +30,7 @@ from selective_autonomy.policy.causal_lm.scorer import HeadChoices, HeadScorer
 from selective_autonomy.policy.causal_lm.spaces import Spaces
 from selective_autonomy.policy.causal_lm.tokenizer import Encoder
 from selective_autonomy.policy.causal_lm.walk import Walk
+from selective_autonomy.policy.heads.second_view import SecondView
 from selective_autonomy.policy.protocol import Filled, Proposal, RankedHeads
 from selective_autonomy.policy.values.field_values import said
 from selective_autonomy.policy.values.habits import Place
@@ -83,6 +85,7 @@ class CausalLMPolicy:
         context: tokens of prompt and action together.
         ranked: what fills fields; None: the model writes every value itself, token by token. Free text is always
             written by the model.
+        second: joins the mean of the models' probabilities.
         usual: values that operators usually give, as `field_values.usual_values` finds them.
         habits: where fields are copied from, as `habits.copy_habits` finds them.
         cache_sessions: how many growing logs keep their keys and values (about 8 kB a token for the default
@@ -97,12 +100,13 @@ class CausalLMPolicy:
         *,
         context: int,
         ranked: RankedValues | None = None,
+        second: SecondView | None = None,
         usual: Mapping[str, Sequence[Scalar]] | None = None,
         habits: Mapping[str, Sequence[Place]] | None = None,
         cache_sessions: int = 32,
     ) -> None:
         self.contract = Contract(schema)
-        self._models, self._ranked = tuple(models), ranked
+        self._models, self._ranked, self._second = tuple(models), ranked, second
         self._model = self._models[0]
         self._depth = self._model.lm.config.num_hidden_layers
         self._named: dict[tuple[str, ...], bool] = {}
@@ -129,6 +133,9 @@ class CausalLMPolicy:
             raise ModelError(f"{path} holds no trained policy: {err!r}; run the training, or give its folder") from err
         schema = load_process(path / "process.yaml")
         Contract(schema).check_fingerprint(fingerprint, what=f"policy {path}")
+        second = None
+        if params.second_view is not None:
+            second = SecondView(RegressionHeads.load(path, schema), params.second_view.weight)
         members = [_load_member(member_folder(path, n), schema, params, device) for n in range(params.members)]
         return cls(
             schema,
@@ -136,6 +143,7 @@ class CausalLMPolicy:
             members[0][1],
             context=params.context,
             ranked=RankedValues.load(path, schema) if params.values == "ranked" else None,
+            second=second,
             usual=usual,
             habits=habits,
             cache_sessions=cache_sessions,
@@ -246,16 +254,16 @@ class CausalLMPolicy:
     def _rank(
         self, befores: Sequence[Session], legal: Sequence[tuple[str, ...]], read: Sequence[Read]
     ) -> list[RankedHeads]:
-        """Legal heads by the mean of the models' probabilities. `read`: one for each model, one row a step."""
+        """Legal heads by the mean of the views' probabilities. `read`: one for each model, one row a step."""
         choices = self._choices(befores, legal)
         named_N = torch.tensor([self._knows(before.procedures) for before in befores], device=self._model.device)
         p_MNK = np.stack(
             [self._head_p(model, legal, one, choices, named_N) for model, one in zip(self._models, read, strict=True)]
         )
-        return [
-            RankedHeads.of(names, np.log(row[: len(names)]))
-            for names, row in zip(legal, p_MNK.mean(axis=0), strict=True)
-        ]
+        p_NK = p_MNK.mean(axis=0)
+        if self._second is not None:
+            p_NK = self._second.join(befores, legal, p_NK, named_N.cpu().numpy())
+        return [RankedHeads.of(names, np.log(row[: len(names)])) for names, row in zip(legal, p_NK, strict=True)]
 
     def _choices(self, befores: Sequence[Session], legal: Sequence[tuple[str, ...]]) -> HeadChoices | None:
         scorer = self._model.scorer

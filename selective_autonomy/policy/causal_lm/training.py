@@ -17,6 +17,7 @@ from selective_autonomy.contract.contract import Contract
 from selective_autonomy.contract.pieces import Marker, Text
 from selective_autonomy.errors import SplitError
 from selective_autonomy.params import CausalLMParams
+from selective_autonomy.policy.baselines.regression import RegressionHeads
 from selective_autonomy.policy.card import CARD, write_card
 from selective_autonomy.policy.causal_lm.base import make_base, member_folder, save_model
 from selective_autonomy.policy.causal_lm.examples import make_examples, plan_epoch
@@ -39,6 +40,7 @@ from selective_autonomy.traces.screen import Choice
 
 _CHECKPOINT_STEPS = 100  # a minute or two of work on two cores; writing 70 MB takes a fraction of a second
 _DONE = "member.json"
+_BESIDE = {"members", "second_view", "values", "trees"}  # parameters that no member's training depends on
 _LAST_RATE = 0.05  # share of the learning rate at the end of the cosine
 
 
@@ -107,7 +109,9 @@ def train_causal_lm(
         for name, found in learnt.items():
             (out / f"{name}.json").write_text(json.dumps(found, ensure_ascii=False, indent=1), encoding="utf-8")
         if params.values == "ranked":
-            RankedValues.fit(train, schema, trees=params.trees, seed=params.seed).save(out)
+            RankedValues.fit(train, schema, trees=params.trees, seed=params.seed, choice=choice).save(out)
+        if params.second_view is not None:
+            RegressionHeads.fit(train, schema, rounds=params.second_view.rounds, choice=choice).save(out)
         for member in range(params.members):
             (member_folder(out, member) / _DONE).unlink()
         fingerprint = Contract(schema).fingerprint
@@ -294,9 +298,9 @@ def written_texts(train: Sequence[Session], contract: Contract) -> list[str]:
 def _run_digest(
     train: Sequence[Session], contract: Contract, params: CausalLMParams, tokenizer: Any, choice: Choice | None
 ) -> str:
-    """sha256 of all that determines a run: contract, parameters, vocabulary, chosen steps, and every session's log."""
+    """sha256 of all that determines a member's run: contract, parameters, vocabulary, chosen steps, every log."""
     digest = hashlib.sha256(contract.fingerprint.encode())
-    digest.update(canonical_json(params.model_dump(mode="json")).encode())
+    digest.update(canonical_json(params.model_dump(mode="json", exclude=_BESIDE)).encode())
     digest.update(canonical_json(tokenizer.get_vocab()).encode())
     for session in train:
         digest.update(contract.prompt_text(session).encode())

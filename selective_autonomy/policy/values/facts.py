@@ -14,7 +14,7 @@ from selective_autonomy.process.actions import head as head_of
 from selective_autonomy.process.comparison import comparable
 from selective_autonomy.process.schema import ProcessSchema
 from selective_autonomy.traces.schema import CustomerMessage, ScreenUpdate, Session
-from selective_autonomy.traces.screen import steps
+from selective_autonomy.traces.screen import Choice, steps
 
 _USUAL_KEPT = 200
 _CODES_KEPT = 400
@@ -38,10 +38,10 @@ class FieldFacts:
     common: frozenset[str]
 
 
-def field_facts(sessions: Iterable[Session], schema: ProcessSchema) -> FieldFacts:
-    """Count what operators gave and what customers had said."""
+def field_facts(sessions: Iterable[Session], schema: ProcessSchema, choice: Choice | None = None) -> FieldFacts:
+    """Count what operators gave in the chosen steps, all by default, and what customers had said."""
     sessions = list(sessions)
-    usual, times = _usual(sessions, schema)
+    usual, times = _usual(sessions, schema, choice)
     said_in: Counter[str] = Counter()
     tokens_in: Counter[str] = Counter()
     for session in sessions:
@@ -51,11 +51,13 @@ def field_facts(sessions: Iterable[Session], schema: ProcessSchema) -> FieldFact
     _drop_personal(tokens_in, sessions, schema)
     _drop_personal(said_in, sessions, schema)
     counted = frozenset(word for word, n in tokens_in.most_common(_COUNTED_WORDS) if n >= _COMMON)
-    association = WordAssociation.count(_said_beside(sessions, schema), counted)
+    association = WordAssociation.count(_said_beside(sessions, schema, choice), counted)
     return FieldFacts(usual, times, association, frozenset(word for word, n in said_in.items() if n >= _COMMON))
 
 
-def category_codes(train: Iterable[Session], schema: ProcessSchema) -> dict[str, dict[str, int]]:
+def category_codes(
+    train: Iterable[Session], schema: ProcessSchema, choice: Choice | None = None
+) -> dict[str, dict[str, int]]:
     """A number for each form, field, head, frequent word, frequent result and usual value of train.
 
     No word is among the words that customers mostly say as a value of a personal field.
@@ -73,7 +75,7 @@ def category_codes(train: Iterable[Session], schema: ProcessSchema) -> dict[str,
                     results.update(result_texts({k: v for k, v in shown.items() if k not in personal}))
     _drop_personal(words, train, schema)
     values: Counter[str] = Counter()
-    for given in _usual(train, schema)[0].values():
+    for given in _usual(train, schema, choice)[0].values():
         for value, n in given.items():
             values[comparable(value)] += n
     heads = sorted({head_of(step.action) for session in train for step in steps(session)})
@@ -116,10 +118,12 @@ def last_sent(log: Reading, form: str) -> int:
     return next((len(log.filled) - i - 1 for i, (name, _) in enumerate(log.filled) if name == form), -1)
 
 
-def _said_beside(train: Iterable[Session], schema: ProcessSchema) -> Iterator[tuple[str, str, frozenset[str]]]:
+def _said_beside(
+    train: Iterable[Session], schema: ProcessSchema, choice: Choice | None
+) -> Iterator[tuple[str, str, frozenset[str]]]:
     """(field, value, words) of every field that is not personal: of the newest message, of all since the last time."""
     for session in train:
-        for step in steps(session):
+        for step in steps(session, choice):
             name, given = head_of(step.action), given_values(step.action)
             if given is None or not is_known(schema, name):
                 continue
@@ -154,11 +158,13 @@ def _personal_words(train: Iterable[Session], schema: ProcessSchema) -> Counter[
     return words
 
 
-def _usual(sessions: Iterable[Session], schema: ProcessSchema) -> tuple[dict[str, dict[Scalar, int]], dict[str, int]]:
+def _usual(
+    sessions: Iterable[Session], schema: ProcessSchema, choice: Choice | None
+) -> tuple[dict[str, dict[Scalar, int]], dict[str, int]]:
     seen: dict[str, Counter[tuple[str, Scalar]]] = {}
     times: Counter[str] = Counter()
     for session in sessions:
-        for step in steps(session):
+        for step in steps(session, choice):
             name, given = head_of(step.action), given_values(step.action)
             if given is None or not is_known(schema, name):
                 continue

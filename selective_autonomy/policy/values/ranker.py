@@ -42,7 +42,7 @@ from selective_autonomy.process.actions import head as head_of
 from selective_autonomy.process.comparison import comparable
 from selective_autonomy.process.schema import FieldSpec, ProcessSchema
 from selective_autonomy.traces.schema import Session
-from selective_autonomy.traces.screen import steps
+from selective_autonomy.traces.screen import Choice, steps
 
 _HIDDEN_SHARE = 0.15
 _FOLDS = 5
@@ -130,31 +130,35 @@ class RankedValues:
         self._source = CandidateSource(facts.usual, facts.common)
 
     @classmethod
-    def fit(cls, train: Sequence[Session], schema: ProcessSchema, *, trees: int, seed: int) -> RankedValues:
-        """Learn from every filled form and slot of train. Sees: train only.
+    def fit(
+        cls, train: Sequence[Session], schema: ProcessSchema, *, trees: int, seed: int, choice: Choice | None = None
+    ) -> RankedValues:
+        """Learn from every filled form and slot of the chosen steps of train, all by default. Sees: train only.
 
         The rows of a fifth of the sessions are made with the facts of the others: with facts that hold the very step,
         what was given once would be known by having been counted once more.
         """
-        codes = category_codes(train, schema)
-        values = cls(schema, field_facts(train, schema), codes, _usual_texts(train), None)
+        codes = category_codes(train, schema, choice)
+        values = cls(schema, field_facts(train, schema, choice), codes, _usual_texts(train, choice), None)
         rng = np.random.default_rng(seed)
         rows: list[NDArray[np.float32]] = []  # some millions: as Python floats they would take gigabytes
         labels: list[bool] = []
         for fold in range(_FOLDS):
             others = [session for i, session in enumerate(train) if i % _FOLDS != fold]
-            blind = cls(schema, field_facts(others, schema), codes, {}, None)
+            blind = cls(schema, field_facts(others, schema, choice), codes, {}, None)
             for session in train[fold::_FOLDS]:
-                for x_CF, right in blind._learned(session, rng):
+                for x_CF, right in blind._learned(session, rng, choice):
                     rows.append(x_CF)
                     labels += right
         if rows:
             values._booster = _boost(np.concatenate(rows), np.array(labels), trees, seed)
         return values
 
-    def _learned(self, session: Session, rng: np.random.Generator) -> Iterator[tuple[NDArray[np.float32], list[bool]]]:
+    def _learned(
+        self, session: Session, rng: np.random.Generator, choice: Choice | None
+    ) -> Iterator[tuple[NDArray[np.float32], list[bool]]]:
         """For each field of a step whose right value is among the candidates: their rows, and which is right."""
-        for step in steps(session):
+        for step in steps(session, choice):
             name, given = head_of(step.action), given_values(step.action)
             specs = argument_fields(self.schema, name) if given is not None and is_known(self.schema, name) else ()
             if given is None or not specs:
@@ -401,11 +405,11 @@ def _heard(
     return shares, ages
 
 
-def _usual_texts(train: Iterable[Session]) -> dict[str, str]:
+def _usual_texts(train: Iterable[Session], choice: Choice | None) -> dict[str, str]:
     """What operators most often wrote under each text head."""
     texts: dict[str, Counter[str]] = {}
     for session in train:
-        for step in steps(session):
+        for step in steps(session, choice):
             match step.action:
                 case SendTextToChat(text=text) | SearchProcedure(query=text):
                     texts.setdefault(head_of(step.action), Counter())[text] += 1
