@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 CURVE_FIGURES = ("tool", "strict", "form_exact")
 # Hold-out -> where evidence files put what was measured on it; the test split's figures stand at the top.
-EVIDENCE_KEYS = {"operators": "unseen_operators", "processes": "unseen_processes"}
+EVIDENCE_KEYS = {"operators": "unseen_operators", "processes": "unseen_processes", "published": "published_split"}
 
 
 def pictures_of(report: PolicyReport) -> dict[str, bytes]:

@@ -168,16 +168,30 @@ class CertificateParams(Frozen):
     cuts: int = Field(gt=0)
 
 
+class PublishedSplit(Frozen):
+    """The labels that sessions bear which a corpus was published with to train on, and to measure on."""
+
+    train: dict[str, str] = Field(min_length=1)
+    test: dict[str, str] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _sides_exclude_each_other(self) -> PublishedSplit:
+        if not any(self.test.get(label, value) != value for label, value in self.train.items()):
+            raise ValueError(f"got {self.train} and {self.test}, which one session could bear together")
+        return self
+
+
 class HoldoutParams(Frozen):
     """What the evaluation of unseen operators and unseen processes keeps out of training.
 
     `operators`: ids. `operator_labels`: a session that bears all of these labels is its operator's. `procedures`:
-    every session that has one of them open.
+    every session that has one of them open. `published`: the corpus's own split.
     """
 
     operators: tuple[str, ...] = ()
     operator_labels: dict[str, str] = Field(default_factory=dict)
     procedures: tuple[str, ...] = ()
+    published: PublishedSplit | None = None
 
 
 class CurveParams(Frozen):

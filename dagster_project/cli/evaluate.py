@@ -28,6 +28,7 @@ class Holdout(StrEnum):
     none = "none"
     operators = "operators"
     processes = "processes"
+    published = "published"
 
 
 class Variant(StrEnum):
@@ -50,7 +51,12 @@ Evidence = Annotated[bool, typer.Option("--evidence", help="Put the figures into
 def policy(
     process: Process,
     policies: Policies = None,
-    holdout: Annotated[Holdout, typer.Option(help="The test split; or unseen operators or processes.")] = Holdout.none,
+    holdout: Annotated[
+        Holdout,
+        typer.Option(
+            help="The test split; unseen operators or processes; or the split that the corpus was published with."
+        ),
+    ] = Holdout.none,
     sessions: Annotated[
         int | None, typer.Option(min=1, help="Measure on this many sessions, evenly spaced, not on all.")
     ] = None,

@@ -1,7 +1,8 @@
 """What a policy is trained on and measured on, so that what is measured was never seen: sessions, operators, processes.
 
-The plain hold-out is the split itself. The other two ask how much of the accuracy is the operators' habits or the
-processes' own traces: whole operators, or every session of some procedures, are kept out of training and measured on.
+The plain hold-out is the split itself. Two ask how much of the accuracy is the operators' habits or the processes' own
+traces: whole operators, or every session of some procedures, are kept out of training and measured on. The last one is
+the split that a corpus was published with, to compare with what others report on it.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from selective_autonomy.params import HoldoutParams
 from selective_autonomy.traces.schema import Session
 from selective_autonomy.traces.splits import Split
 
-HoldoutName = Literal["none", "operators", "processes"]
+HoldoutName = Literal["none", "operators", "processes", "published"]
 HOLDOUTS: tuple[HoldoutName, ...] = get_args(HoldoutName)
 
 
@@ -40,6 +41,7 @@ def hold_out(
     "none": train and test split. "operators", "processes": the train split without the held-out operators or
     procedures, against all of *their* sessions, whichever split those are in. A procedure is held out with every
     session that has it open, also beside others; what the schema says of it (graph, forms, reply texts) may be read.
+    "published": the sessions that bear the labels of either side, whichever of our own splits they are in.
 
     Raises:
         SplitError: `params` names nothing to hold out, a side would be empty, or an operator would be on both.
@@ -48,6 +50,12 @@ def hold_out(
     if name == "none":
         train = [s for s in split if splits[s.session_id] == "train"]
         return _checked(HeldOut(name, train, [s for s in split if splits[s.session_id] == "test"]))
+    if name == "published":
+        sides = params.published if params else None
+        if sides is None:
+            raise SplitError("no published split is described; name published under holdouts of the process")
+        train, test = ([s for s in split if side.items() <= s.labels.items()] for side in (sides.train, sides.test))
+        return _checked(HeldOut(name, train, test))
     apart = _apart(name, params or HoldoutParams())
     train = [s for s in split if splits[s.session_id] == "train" and not apart(s)]
     procedures = params.procedures if params and name == "processes" else ()

@@ -27,7 +27,7 @@ class PolicyReport(Frozen):
 
     Args:
         policy, kind: its name in params.yaml and its kind.
-        holdout: what kept the measured sessions apart: "none" (the test split), "operators", "processes".
+        holdout: what kept the measured sessions apart, see `hold_out`.
         figures: as `evaluate_policy` gives them. by_...: the levels on parts of the steps, largest part first;
             `by_trigger`: after a customer's new text, after a form's result, ...
         of_unseen: the levels on the steps done for procedures that no train session had open; None: there are none.
@@ -55,7 +55,12 @@ class PolicyReport(Frozen):
 
     @property
     def title(self) -> str:
-        apart = {"none": "test split", "operators": "unseen operators", "processes": "unseen processes"}
+        apart = {
+            "none": "test split",
+            "operators": "unseen operators",
+            "processes": "unseen processes",
+            "published": "published split",
+        }
         return f"{self.policy} on {self.process_id}, {apart.get(self.holdout, self.holdout)}"
 
     def markdown(self) -> str:

@@ -6,10 +6,11 @@ import pytest
 from hand_made import HELLO, session
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from selective_autonomy.errors import SplitError
 from selective_autonomy.evaluation.holdouts import HOLDOUTS, hold_out
-from selective_autonomy.params import HoldoutParams
+from selective_autonomy.params import HoldoutParams, PublishedSplit
 from selective_autonomy.traces.schema import Session
 from selective_autonomy.traces.splits import SPLITS, Split
 
@@ -44,6 +45,27 @@ def test_an_unseen_process_takes_every_session_that_has_it_open_also_beside_othe
     held = hold_out("processes", SESSIONS, SIDES, HoldoutParams(procedures=("sleep",)))
     assert (ids(held.train), ids(held.test)) == (["a", "e"], ["b", "c"])
     assert held.procedures == ("sleep",)
+
+
+def test_a_published_split_is_taken_by_its_labels_whatever_ours_says() -> None:
+    sides = PublishedSplit(train={"bucket": "1"}, test={"bucket": "2"})
+    held = hold_out("published", SESSIONS, SIDES, HoldoutParams(published=sides))
+    assert (ids(held.train), ids(held.test)) == (["a", "c", "e"], ["b", "d"])
+    assert held.name == "published"
+
+
+def test_a_published_split_with_an_empty_side_or_none_at_all_is_refused() -> None:
+    sides = PublishedSplit(train={"bucket": "1"}, test={"bucket": "3"})
+    with pytest.raises(SplitError, match="no measured sessions"):
+        hold_out("published", SESSIONS, SIDES, HoldoutParams(published=sides))
+    with pytest.raises(SplitError, match="no published split"):
+        hold_out("published", SESSIONS, SIDES, HoldoutParams())
+
+
+@pytest.mark.parametrize("test", [{"bucket": "1"}, {"other": "1"}])
+def test_sides_of_a_published_split_that_one_session_could_be_on_are_refused(test: dict[str, str]) -> None:
+    with pytest.raises(ValidationError, match="one session could bear together"):
+        PublishedSplit(train={"bucket": "1"}, test=test)
 
 
 def test_an_operator_on_both_sides_is_refused() -> None:
