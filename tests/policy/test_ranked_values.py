@@ -17,7 +17,9 @@ from selective_autonomy.errors import ModelError
 from selective_autonomy.policy.baselines.counted_heads import CountedHeads
 from selective_autonomy.policy.baselines.ngram import HeadNgram
 from selective_autonomy.policy.composed import ComposedPolicy
+from selective_autonomy.policy.values.candidates import CandidateSource
 from selective_autonomy.policy.values.ranker import RankedValues
+from selective_autonomy.policy.values.reading import read_log
 from selective_autonomy.process.actions import Scalar, SendTextToChat, SubmitForm, head
 from selective_autonomy.process.legality import check_action
 from selective_autonomy.process.schema import ProcessSchema
@@ -109,6 +111,17 @@ def test_a_head_without_fields_is_filled_by_nothing(ranked: RankedValues) -> Non
     filled = ranked.fill(session(), "wait")
     assert filled is not None
     assert (filled.arguments, filled.log_prob) == ((), 0.0)
+
+
+def test_what_the_case_before_held_weighs_nothing_in_the_next() -> None:
+    found = next(spec for spec in argument_fields(PARCEL, FOUND) if spec.id == "place")
+    here = read_log(session(say("it is in Upper Bergen Hall"), show("lookup", place="Upper Bergen Hall")))
+    before = read_log(session(say("hi"), show("lookup", place="Upper Oslo Hall Gate")))
+    usual = {f"{FOUND} place": {"Oslo": 5}}
+    fresh, used = CandidateSource(usual), CandidateSource(usual)
+    used.candidates(FOUND, found, before)
+    assert used.candidates(FOUND, found, here) == fresh.candidates(FOUND, found, here)
+    assert used.weights(f"{FOUND} place") == fresh.weights(f"{FOUND} place") == {"oslo": 1.0}
 
 
 def test_the_same_sessions_give_the_same_values(ranked: RankedValues, train: list[Session], tmp_path: Path) -> None:

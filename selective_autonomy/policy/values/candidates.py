@@ -66,8 +66,9 @@ class CandidateSource:
             for k, value in more.items():
                 if k in listed or self._is_valid(key, spec, value):
                     found.setdefault(k, value)
+        # From schema and train alone: what another case held must not weigh in this one.
         if key not in self._weights:
-            self._weights[key] = telling_weights(found)
+            self._weights[key] = telling_weights({*listed, *usual})
         if not is_closed(spec.schema_):
             for span in log.spans(self._known, self._common):
                 k = comparable(span)

@@ -193,10 +193,8 @@ class RankedValues:
                 if spec.required:
                     return None
                 continue
-            rows = np.array(self._rows(head, spec, candidates, log)) if len(candidates) > 1 else None
             longer: list[_Filling] = []
-            for filling in kept:
-                p_C = self._p(candidates, rows, filling)
+            for filling, p_C in zip(kept, self._p(head, spec, candidates, log, kept), strict=True):
                 best = np.argsort(-p_C, kind="stable")[:_KEPT]
                 longer += [filling.then(spec.id, candidates[i], float(p_C[i])) for i in best]
             kept = sorted(longer, key=lambda filling: -filling.log_prob)[:_KEPT]
@@ -238,17 +236,21 @@ class RankedValues:
             raise ModelError(f"{path} holds no ranker of values: {err}; train the policy again") from err
 
     def _p(
-        self, candidates: Sequence[Candidate], rows_CF: NDArray[np.float64] | None, filling: _Filling
+        self, head: str, spec: FieldSpec, candidates: Sequence[Candidate], log: Reading, kept: Sequence[_Filling]
     ) -> NDArray[np.float64]:
-        """(C,), sum 1. `rows_CF`: as of an empty form; what the form holds by now is put in."""
-        if rows_CF is None or self._booster is None:
-            p = np.full(len(candidates), 1e-12)
-            p[0] = 1.0
-            return p
-        _with_chosen(rows_CF, candidates, [comparable(argument.value) for argument in filling.arguments])
-        raw = np.asarray(self._booster.predict(rows_CF, raw_score=True, num_threads=_THREADS), dtype=np.float64)
-        p = 1 / (1 + np.exp(-raw))
-        return np.asarray(p / p.sum())
+        """(K, C), each row's sum 1: the candidates of a field after each of K ways of filling the fields before."""
+        if len(candidates) == 1 or self._booster is None:
+            p_KC = np.full((len(kept), len(candidates)), 1e-12)
+            p_KC[:, 0] = 1.0
+            return p_KC
+        empty_CF = np.array(self._rows(head, spec, candidates, log))
+        rows = [
+            _with_chosen(empty_CF.copy(), candidates, [comparable(argument.value) for argument in filling.arguments])
+            for filling in kept
+        ]
+        raw = np.asarray(self._booster.predict(np.concatenate(rows), raw_score=True, num_threads=_THREADS))
+        p_KC = 1 / (1 + np.exp(-raw.astype(np.float64).reshape(len(kept), len(candidates))))
+        return np.asarray(p_KC / p_KC.sum(axis=1, keepdims=True))
 
     def _rows(
         self,

@@ -157,7 +157,8 @@ def words_of(text: str) -> Iterator[str]:
     return (word for word in map(trimmed, text.lower().split()) if word)
 
 
-def _spans(text: str, known: frozenset[str], common: frozenset[str]) -> Sequence[str]:
+@lru_cache(maxsize=20_000)  # a message is read again at every step that follows it
+def _spans(text: str, known: frozenset[str], common: frozenset[str]) -> tuple[str, ...]:
     words = _SEPARATOR.sub(" ", text).split()
     plain = [trimmed(word) for word in words]
     short = len(words) <= _SHORT_MESSAGE
@@ -184,7 +185,7 @@ def _spans(text: str, known: frozenset[str], common: frozenset[str]) -> Sequence
         number = _NUMBER_WORDS.get(plain[start].lower())
         if number is not None:
             spans.append(number)
-    return spans
+    return tuple(spans)
 
 
 def _address(words: Sequence[str], digits: Sequence[bool], start: int) -> list[str]:
