@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import math
+import os
+import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -25,6 +28,7 @@ from selective_autonomy.process.legality import check_action
 from selective_autonomy.process.schema import ProcessSchema
 from selective_autonomy.traces.schema import Session
 from selective_autonomy.traces.screen import derive_screen, steps
+from selective_autonomy.traces.store import write_sessions
 
 LOOKUP, REFUND, FOUND = "submit_form:lookup", "submit_form:refund", "send_reply:found"
 
@@ -111,6 +115,23 @@ def test_a_head_without_fields_is_filled_by_nothing(ranked: RankedValues) -> Non
     filled = ranked.fill(session(), "wait")
     assert filled is not None
     assert (filled.arguments, filled.log_prob) == ((), 0.0)
+
+
+def test_the_values_do_not_depend_on_how_a_process_orders_its_sets(train: list[Session], tmp_path: Path) -> None:
+    """Strings hash differently in each process, so whatever follows a set's order differs from run to run."""
+    write_sessions(train[:30], tmp_path / "train.parquet")
+    program = (
+        "import sys; from pathlib import Path; from parcel_process import PARCEL;"
+        "from selective_autonomy.policy.values.ranker import RankedValues;"
+        "from selective_autonomy.traces.store import read_sessions; here = Path(sys.argv[1]);"
+        "RankedValues.fit(read_sessions(here / 'train.parquet'), PARCEL, trees=5, seed=1).save(here / sys.argv[2])"
+    )
+    for seed in ("1", "2"):
+        (tmp_path / seed).mkdir()
+        environment = {**os.environ, "PYTHONHASHSEED": seed, "PYTHONPATH": os.pathsep.join(sys.path)}
+        subprocess.run([sys.executable, "-c", program, tmp_path, seed], check=True, env=environment, timeout=300)
+    for name in ("values.json", "values.txt"):
+        assert (tmp_path / "1" / name).read_bytes() == (tmp_path / "2" / name).read_bytes(), name
 
 
 def test_what_the_case_before_held_weighs_nothing_in_the_next() -> None:

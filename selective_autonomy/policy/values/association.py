@@ -43,7 +43,7 @@ class WordAssociation:
         words: dict[str, Counter[str]] = {}
         words_beside: dict[str, Counter[str]] = {}
         for field, value, said in seen:
-            known = said & vocabulary
+            known = sorted(said & vocabulary)
             texts[field] += 1
             beside[_key(field, value)] += 1
             words.setdefault(field, Counter()).update(known)

@@ -46,8 +46,9 @@ def field_facts(sessions: Iterable[Session], schema: ProcessSchema, choice: Choi
     tokens_in: Counter[str] = Counter()
     for session in sessions:
         texts = [event.text for event in session.events if isinstance(event, CustomerMessage)]
-        said_in.update({word for text in texts for word in words_of(text)})
-        tokens_in.update({token for text in texts for token in tokens_of(text)})
+        # In order of mention: of words that were said equally often the first ones are kept, and a set has no order.
+        said_in.update(list(dict.fromkeys(word for text in texts for word in words_of(text))))
+        tokens_in.update(list(dict.fromkeys(token for text in texts for token in tokens_of(text))))
     _drop_personal(tokens_in, sessions, schema)
     _drop_personal(said_in, sessions, schema)
     counted = frozenset(word for word, n in tokens_in.most_common(_COUNTED_WORDS) if n >= _COMMON)

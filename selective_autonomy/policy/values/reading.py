@@ -95,9 +95,10 @@ class Reading:
                 return Mention(age, at, at + len(wanted), 1.0)
         if len(wanted) < 2:
             return None
-        total = sum(weights.get(token, 1.0) for token in set(wanted))
+        different = dict.fromkeys(wanted)  # ordered: of equal tokens the first one counts, and sums come out the same
+        total = sum(weights.get(token, 1.0) for token in different)
         heard: dict[int, dict[str, int]] = {}
-        for token in set(wanted):
+        for token in different:
             for age, at in self.places.get(token, ()):
                 heard.setdefault(age, {}).setdefault(token, at)
         best: Mention | None = None
@@ -147,7 +148,7 @@ def telling_weights(values: Iterable[str]) -> dict[str, float]:
     """How much a token tells one of several values from the others: 1 over the number of values that hold it."""
     counts: dict[str, int] = {}
     for value in values:
-        for token in set(tokens_of(value)):
+        for token in dict.fromkeys(tokens_of(value)):
             counts[token] = counts.get(token, 0) + 1
     return {token: 1 / count for token, count in counts.items()}
 
