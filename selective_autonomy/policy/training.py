@@ -24,8 +24,9 @@ OnStep = Callable[[TrainingProgress], None]
 class TrainingReport(Frozen):
     """What training did. `losses`: nats, one per optimiser step; empty where nothing is learned in steps.
 
-    `truncated_sessions`: did not fit the context whole. `unknown_actions`: steps whose action the process schema does
-    not know; they are read as context and never learned. `tokens` were read in all epochs together, in `seconds` of
+    `truncated_sessions`: did not fit the context whole. Read as context and never learned: `unknown_actions`, steps
+    whose action the process schema does not know, and, where heads are scored among the legal ones, `illegal_actions`,
+    steps whose action the screen did not allow. `tokens` were read in all epochs together, in `seconds` of
     training; `learned_tokens` had a loss in one epoch. `resumed_at`: the optimiser step at which this run went on.
     """
 
@@ -34,6 +35,7 @@ class TrainingReport(Frozen):
     parameters: int = 0
     truncated_sessions: int = 0
     unknown_actions: int = 0
+    illegal_actions: int = 0
     examples: int = 0
     learned_tokens: int = 0
     steps: int = 0

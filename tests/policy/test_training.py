@@ -203,6 +203,17 @@ def test_actions_that_the_process_does_not_know_are_counted_and_named(tiny: Caus
     assert card["training"]["unknown_actions"] == 2
 
 
+def test_actions_that_the_screen_did_not_allow_are_counted_where_heads_are_scored(
+    tiny: CausalLMParams, tmp_path: Path
+) -> None:
+    log = session(say("hello"), do(ClickControl(control="open map")), do(Wait()), procedures=("refund",))
+    params = tiny.model_copy(update={"epochs": 1, "score_heads": "schema"})
+    report = train_causal_lm([log], PARCEL, params, tmp_path / "schema")
+    assert (report.illegal_actions, report.unknown_actions, report.examples) == (1, 0, 1)
+    by_markers = train_causal_lm([log], PARCEL, tiny.model_copy(update={"epochs": 1}), tmp_path / "markers")
+    assert by_markers.illegal_actions == 0  # there every action teaches
+
+
 def test_padding_changes_no_prediction(cases: list[Session], tiny: CausalLMParams) -> None:
     _, model, tokenizer, _, examples = _prepared([cases[0], session(do(Wait())), cases[5]], tiny)
 

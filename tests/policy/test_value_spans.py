@@ -6,7 +6,7 @@ import pytest
 from parcel_process import say, session
 
 from selective_autonomy.policy.values.association import LEFT_OUT, WordAssociation
-from selective_autonomy.policy.values.reading import read_log
+from selective_autonomy.policy.values.reading import read_log, tokens_of
 from selective_autonomy.policy.values.shapes import shape, trimmed
 
 FILLER = "thanks for waiting could i have the details of your order please and then i will take a look at it for you"
@@ -30,6 +30,19 @@ def _spans(text: str) -> set[str]:
 )
 def test_ids_numbers_and_rare_words_are_offered_from_long_messages(text: str, value: str) -> None:
     assert value in _spans(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "tokens"),
+    [
+        ("At 4pm, on the 15th: two of them!", ("at", "4", "pm", "on", "the", "15", "2", "of", "them")),
+        ("Zoë's café, Łódź_2", ("zoë's", "café", "łódź", "2")),
+        ("квартира 7, 東京", ("квартира", "7", "東京")),
+        ("…!? ", ()),
+    ],
+)
+def test_words_are_compared_in_any_script(text: str, tokens: tuple[str, ...]) -> None:
+    assert tokens_of(text) == tokens
 
 
 def test_common_words_of_a_long_message_are_not_offered() -> None:

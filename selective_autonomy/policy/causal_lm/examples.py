@@ -80,12 +80,16 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class Examples:
-    """The examples of some sessions. `truncated`: sessions that did not fit whole; `unknown`: actions that the
-    process does not know, which are context only."""
+    """The examples of some sessions.
+
+    `truncated`: sessions that did not fit whole. Context only: `unknown`, actions that the process does not know, and,
+    with a scorer, `illegal`, actions that the screen did not allow, so that there is nothing to choose them among.
+    """
 
     examples: list[Example]
     truncated: int
     unknown: int
+    illegal: int
 
 
 def make_examples(
@@ -105,11 +109,13 @@ def make_examples(
     by score, and the tokens of arguments count `argument_weight` times as much.
     """
     examples: list[Example] = []
-    truncated = unknown = 0
+    truncated = unknown = illegal = 0
     for session in sessions:
         encoded = prompter.encode(session)
         scored = _scored_heads(session, scorer) if scorer is not None else {}
         truncated += encoded.truncated
+        if scorer is not None:
+            illegal += sum(p.teaches and p.position not in scored for w in encoded.windows for p in w.prompts)
         for window in encoded.windows:
             unknown += sum(not prompt.teaches for prompt in window.prompts)
             learned: list[int] = []
@@ -134,7 +140,7 @@ def make_examples(
                 weights += [weight] * len(span)
             if last:
                 examples.append(Example(window.ids[:last], tuple(learned), tuple(weights), tuple(heads)))
-    return Examples(examples, truncated, unknown)
+    return Examples(examples, truncated, unknown, illegal)
 
 
 def plan_epoch(lengths: Sequence[int], *, batch_tokens: int, seed: int, epoch: int) -> list[list[int]]:

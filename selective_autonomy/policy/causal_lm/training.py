@@ -152,7 +152,8 @@ def _train_member(
     if not examples:
         raise SplitError(
             f"got {len(train)} train sessions with no operator action to learn from ({made.unknown} of actions that "
-            f"process {schema.id!r} does not know); expected at least one; check the import and the split shares"
+            f"process {schema.id!r} does not know, {made.illegal} that the screen did not allow); expected at least "
+            "one; check the import and the split shares"
         )
     lengths = [len(example.ids) for example in examples]
     plan = [
@@ -197,6 +198,7 @@ def _train_member(
         sessions=len(train),
         truncated_sessions=made.truncated,
         unknown_actions=made.unknown,
+        illegal_actions=made.illegal,
         examples=len(examples),
         learned_tokens=sum(len(example.learned) for example in examples),
         parameters=sum(p.numel() for p in policy_model.parameters()),

@@ -10,7 +10,7 @@ from selective_autonomy.policy.heads.graph import node_of
 from selective_autonomy.process.actions import head
 from selective_autonomy.traces.schema import CustomerMessage, Event, OperatorAction, ScreenUpdate
 
-_WORD = re.compile(r"[a-z]+")
+_WORD = re.compile(r"[^\W\d_]+")
 
 
 def words_of(text: str) -> frozenset[str]:

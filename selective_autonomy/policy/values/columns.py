@@ -65,7 +65,7 @@ NAMES = (
     *("words_now_ahead", "words_since_ahead", "rare", "chosen", "chosen_before", "heard", "heard_ahead", "heard_age"),
 )
 _CHOSEN, _CHOSEN_BEFORE = NAMES.index("chosen"), NAMES.index("chosen_before")
-_TOKEN = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|\d+")
+_TOKEN = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|[^\W\d_A-Za-z]+|\d+")
 
 
 class CandidateColumns:

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,7 +31,6 @@ from selective_autonomy.policy.values.facts import (
     is_known,
 )
 from selective_autonomy.policy.values.reading import Reading, read_log
-from selective_autonomy.process.actions import SearchProcedure, SendTextToChat
 from selective_autonomy.process.actions import head as head_of
 from selective_autonomy.process.comparison import comparable
 from selective_autonomy.process.schema import FieldSpec, ProcessSchema
@@ -70,12 +68,11 @@ class RankedValues:
         schema: ProcessSchema,
         facts: FieldFacts,
         codes: Mapping[str, Mapping[str, int]],
-        texts: Mapping[str, str],
         booster: lightgbm.Booster | None,
     ) -> None:
-        """`texts`: text heads -> what operators most often wrote. `booster` None: nothing was there to learn from."""
+        """`booster` None: nothing was there to learn from."""
         self.schema = schema
-        self._facts, self._codes, self._texts, self._booster = facts, codes, texts, booster
+        self._facts, self._codes, self._booster = facts, codes, booster
         self._source = CandidateSource(facts.usual, facts.common)
         self._columns = CandidateColumns(facts, codes, self._source.weights)
 
@@ -89,13 +86,13 @@ class RankedValues:
         what was given once would be known by having been counted once more.
         """
         codes = category_codes(train, schema, choice)
-        values = cls(schema, field_facts(train, schema, choice), codes, _usual_texts(train, choice), None)
+        values = cls(schema, field_facts(train, schema, choice), codes, None)
         rng = np.random.default_rng(seed)
         rows: list[NDArray[np.float32]] = []  # some millions: as Python floats they would take gigabytes
         labels: list[bool] = []
         for fold in range(_FOLDS):
             others = [session for i, session in enumerate(train) if i % _FOLDS != fold]
-            blind = cls(schema, field_facts(others, schema, choice), codes, {}, None)
+            blind = cls(schema, field_facts(others, schema, choice), codes, None)
             for session in train[fold::_FOLDS]:
                 for x_CF, right in blind._learned(session, rng, choice):
                     rows.append(x_CF)
@@ -128,10 +125,7 @@ class RankedValues:
 
     def fill(self, session: Session, head: str) -> Filled | None:
         if head in TEXT_HEADS:
-            text = self._texts.get(head)
-            if not text:
-                return None
-            return Filled((ArgumentEvidence(field=TEXT_HEADS[head], value=text, p=0.01, copied=False),), math.log(0.01))
+            return None  # an operator's own words are no value to choose
         specs = argument_fields(self.schema, head)
         if not specs:
             return Filled()
@@ -159,7 +153,6 @@ class RankedValues:
             "association": self._facts.association.to_json(),
             "common": sorted(self._facts.common),
             "codes": self._codes,
-            "texts": self._texts,
             "learned": self._booster is not None,
         }
         (out / _FACTS).write_text(json.dumps(data, ensure_ascii=False), encoding="utf-8")
@@ -181,7 +174,7 @@ class RankedValues:
             facts = FieldFacts(usual, data["times"], WordAssociation(**data["association"]), frozenset(data["common"]))
             trees = (path / _TREES).read_text(encoding="utf-8") if data["learned"] else None
             booster = lightgbm.Booster(model_str=trees) if trees is not None else None
-            return cls(schema, facts, data["codes"], data["texts"], booster)
+            return cls(schema, facts, data["codes"], booster)
         except (OSError, ValueError, KeyError, TypeError, AttributeError, lightgbm.basic.LightGBMError) as err:
             raise ModelError(f"{path} holds no ranker of values: {err}; train the policy again") from err
 
@@ -201,17 +194,6 @@ class RankedValues:
         raw = np.asarray(self._booster.predict(np.concatenate(rows), raw_score=True, num_threads=_THREADS))
         p_KC = 1 / (1 + np.exp(-raw.astype(np.float64).reshape(len(kept), len(candidates))))
         return np.asarray(p_KC / p_KC.sum(axis=1, keepdims=True))
-
-
-def _usual_texts(train: Iterable[Session], choice: Choice | None) -> dict[str, str]:
-    """What operators most often wrote under each text head."""
-    texts: dict[str, Counter[str]] = {}
-    for session in train:
-        for step in steps(session, choice):
-            match step.action:
-                case SendTextToChat(text=text) | SearchProcedure(query=text):
-                    texts.setdefault(head_of(step.action), Counter())[text] += 1
-    return {name: counter.most_common(1)[0][0] for name, counter in texts.items()}
 
 
 def _boost(x_NF: NDArray[np.float32], right_N: NDArray[np.bool_], trees: int, seed: int) -> lightgbm.Booster:

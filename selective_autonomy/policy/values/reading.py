@@ -16,7 +16,7 @@ _LONGEST_SPAN = 4  # words: names, dates, short addresses
 _SHORT_MESSAGE = 12  # words; in a longer one only spans of names, numbers and known values are offered
 _LONGEST_ADDRESS = 10
 _SEPARATOR = re.compile(r"[:=#|]+(?=\w)(?!\d\d\b)")  # `id:123` is two words, `7:30` is one
-_TOKEN = re.compile(r"[a-z]+(?:'[a-z]+)?|\d+(?:\.\d+)?|[^\sa-z\d]")
+_TOKEN = re.compile(r"[^\W\d_]+(?:'[^\W\d_]+)?|\d+(?:\.\d+)?")
 _ORDINAL = re.compile(r"(?<=\d)(?:st|nd|rd|th)\b")
 _NUMBER_WORDS = {
     word: str(number)
@@ -30,7 +30,7 @@ _NUMBER_WORDS = {
 def tokens_of(text: str) -> tuple[str, ...]:
     """The words of a text as they are compared: lower case, `4pm` as `4 pm`, `15th` as `15`, `two` as `2`; no signs."""
     found = _TOKEN.findall(_ORDINAL.sub("", text.lower()))
-    return tuple(_NUMBER_WORDS.get(token, token) for token in found if token[0].isalnum())
+    return tuple(_NUMBER_WORDS.get(token, token) for token in found)
 
 
 @dataclass(frozen=True, slots=True)
