@@ -41,6 +41,24 @@ def policy(
 
 
 @app.command()
+def certify(
+    small: Annotated[
+        bool, typer.Option("--small", help="A few draws of the smallest size; writes no evidence.")
+    ] = False,
+    root: Root = Path(),
+) -> None:
+    """Coverage and broken promises of threshold rules, ours and others', on a simulated critic."""
+    from rich.console import Console
+
+    from dagster_project.bench.certify import certify_table, run_certify_bench
+
+    console = Console()
+    results = run_certify_bench(root=root.resolve(), console=console, small=small)
+    console.print(certify_table(results))
+    console.print(f"a million scored steps certified in {results['certify_1m_seconds']:.2f} s")
+
+
+@app.command()
 def mix(
     source: Annotated[Path | None, typer.Option(help="Folder of STAR; STAR in the environment.")] = None,
     setting: Annotated[str, typer.Option(help="full or quarter: what params.yaml has under mix.")] = "full",

@@ -102,6 +102,55 @@ def trade_off_png(points: Mapping[str, tuple[Figure, Figure]], *, x: str, y: str
     return png(drawing)
 
 
+def rules_png(cells: Mapping[str, Mapping[str, Mapping[str, float]]], *, delta: float) -> bytes:
+    """How much of the oracle's coverage each threshold rule keeps, and how often it breaks its promise, cell by cell.
+
+    Args:
+        cells: "alpha,n" -> rule -> {"coverage", "violation_rate"}; the rule "oracle" has the coverage to be had.
+    """
+    drawing, (left, right) = canvases(2)
+    names = [name for name in next(iter(cells.values())) if name != "oracle"]
+    alphas = [cell.split(",")[0] for cell in cells]
+    gaps = np.cumsum([0, *(one != next_ for one, next_ in zip(alphas, alphas[1:], strict=False))])
+    at_C = np.arange(len(cells)) + gaps
+    for i, name in enumerate(names):
+        colour, width = (BLUE, 2.2) if name == "ours" else (RED if name == "naive" else GREY, 1.0)
+        kept_C = [cell[name]["coverage"] / cell["oracle"]["coverage"] for cell in cells.values()]
+        broken_C = [cell[name]["violation_rate"] for cell in cells.values()]
+        for axes, shown_C in ((left, kept_C), (right, broken_C)):
+            # No line from one alpha to the next: there is nothing between them.
+            breaks = np.flatnonzero(np.diff(at_C) > 1) + 1
+            axes.plot(
+                np.insert(at_C.astype(float), breaks, np.nan),
+                np.insert(100 * np.array(shown_C), breaks, np.nan),
+                color=colour,
+                lw=width,
+                marker="osD^vP*"[i % 7],
+                ms=4,
+                label=name.replace("_", " "),
+            )
+    right.axhline(100 * delta, color=RED, lw=1, ls="--", label=f"delta {100 * delta:g} %")
+    left.set(ylabel="coverage, % of the oracle's", title="What is executed")
+    right.set(ylabel="draws with a risk above alpha, %", title="How often the promise is broken")
+    for axes in (left, right):
+        axes.set_xticks(at_C, [cell.replace(",", "\n") for cell in cells], fontsize=6)
+        axes.set_xlabel("alpha, labelled steps")
+    right.legend(frameon=False, fontsize=7)
+    return png(drawing)
+
+
+def canvases(count: int, *, height: float = 4.2) -> tuple[Canvas, list[Axes]]:
+    """As `canvas`, with axes side by side."""
+    drawing, first = canvas(height=height)
+    drawing.set_size_inches(5.2 * count, height)
+    first.remove()
+    found = [drawing.add_subplot(1, count, i + 1) for i in range(count)]
+    for axes in found:
+        axes.grid(color="#e3e3e3", lw=0.6)
+        axes.spines[["top", "right"]].set_visible(False)
+    return drawing, found
+
+
 def canvas(*, height: float = 4.2) -> tuple[Canvas, Axes]:
     """An empty figure in the house style, 6 by `height` inches, and its axes."""
     # Through the object interface: no global state, no display, safe beside other threads.
