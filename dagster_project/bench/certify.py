@@ -16,6 +16,7 @@ from rich.console import Console
 from dagster_project.evidence import write_evidence
 from selective_autonomy.certify.certify import certify
 from selective_autonomy.certify.fixed_sequence import quantile_cuts
+from selective_autonomy.certify.monitor import RiskMonitor
 from selective_autonomy.errors import ModelError
 from selective_autonomy.evaluation.simulated_critic import SimulatedCritic
 from selective_autonomy.evaluation.threshold_rules import CUTS, RULES, ThresholdRule
@@ -77,6 +78,7 @@ def run_certify_bench(*, root: Path, console: Console, small: bool) -> dict[str,
         "cuts": CUTS,
         "simulated": simulated,
         "certify_1m_seconds": _million_seconds(critic),
+        "monitor_update_us": _monitor_update_us(),
     }
     if not small:
         seconds = time.monotonic() - started
@@ -161,6 +163,16 @@ def _million_seconds(critic: SimulatedCritic) -> float:
         return time.perf_counter() - started
 
     return min(once() for _ in range(3))
+
+
+def _monitor_update_us() -> float:
+    """Median microseconds for the streaming monitor to take in one audited step, late in a long run."""
+    monitor, seconds = RiskMonitor(alpha=0.10, least_propensity=0.1), []
+    for n in range(20_000):
+        started = time.perf_counter()
+        monitor.audited(n % 13 == 0, propensity=0.5)
+        seconds.append(time.perf_counter() - started)
+    return float(np.median(seconds[10_000:]) * 1e6)
 
 
 def _picture(results: Mapping[str, Any]) -> bytes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -111,7 +112,7 @@ def rules_png(cells: Mapping[str, Mapping[str, Mapping[str, float]]], *, delta: 
     drawing, (left, right) = canvases(2)
     names = [name for name in next(iter(cells.values())) if name != "oracle"]
     alphas = [cell.split(",")[0] for cell in cells]
-    gaps = np.cumsum([0, *(one != next_ for one, next_ in zip(alphas, alphas[1:], strict=False))])
+    gaps = np.cumsum([0, *(one != other for one, other in pairwise(alphas))])
     at_C = np.arange(len(cells)) + gaps
     for i, name in enumerate(names):
         colour, width = (BLUE, 2.2) if name == "ours" else (RED if name == "naive" else GREY, 1.0)
