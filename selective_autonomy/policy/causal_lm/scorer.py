@@ -122,9 +122,14 @@ class HeadScorer(torch.nn.Module):
         for zero in (self.types, self.join):
             torch.nn.init.zeros_(zero.weight)
         self._named_H: torch.Tensor | None = None
+        self._said: dict[torch.nn.Linear, torch.Tensor] = {}
 
     def indices(self, names: Sequence[str]) -> NDArray[np.int64]:
         return np.array([self._index[name] for name in names], dtype=np.int64)
+
+    def train(self, mode: bool = True) -> HeadScorer:
+        self._said.clear()
+        return super().train(mode)
 
     def attach(self, model: Any) -> None:
         """Let the model read a head's marker with its words from now on, whoever calls it."""
@@ -173,7 +178,7 @@ class HeadScorer(torch.nn.Module):
             if named_N is not None:
                 named_NH = named_NH * (1 - own_H * (~named_N).float()[:, None])
         scores_NH = (states_Nd @ markers_Vd[self._ids_H].T) * named_NH
-        scores_NH = scores_NH + states_Nd @ (self.to_output(self._texts(words_Vd)) + self.types(self._types_H)).T
+        scores_NH = scores_NH + states_Nd @ self._words_through(self.to_output, words_Vd).T
         joined = self.of_features(choices.features) + self.of_state(states_Nd)[:, None]
         scores_NK = scores_NH.gather(1, choices.heads) + self.join(torch.nn.functional.gelu(joined)).squeeze(-1)
         legal_NK: torch.Tensor = scores_NK.float().masked_fill(~choices.legal, float("-inf"))
@@ -203,6 +208,14 @@ class HeadScorer(torch.nn.Module):
             raise ModelError(f"{folder / _FILE} holds no scorer of this policy: {err}; train it again") from err
         return scorer
 
+    def _words_through(self, layer: torch.nn.Linear, words_Vd: torch.Tensor) -> torch.Tensor:
+        """(H, d): the words and the type of each head; while nothing is trained nothing changes, so they are kept."""
+        if self.training:
+            return layer(self._texts(words_Vd)) + self.types(self._types_H)  # type: ignore[no-any-return]
+        if layer not in self._said:
+            self._said[layer] = (layer(self._texts(words_Vd)) + self.types(self._types_H)).detach()
+        return self._said[layer]
+
     def _texts(self, words_Vd: torch.Tensor) -> torch.Tensor:
         """(H, s): the words of each head, as a sentence encoder or the model's own word embeddings have them."""
         if self._sentences_Hs is not None:
@@ -214,7 +227,7 @@ class HeadScorer(torch.nn.Module):
         head_BT = self._head_at_V[inputs[0]]
         is_head_BT = (head_BT >= 0)[..., None]
         known_H = self._named_H if self.training and self._named_H is not None else self.trained_H.float()
-        words_Hd = self.to_input(self._texts(table.weight)) + self.types(self._types_H)
+        words_Hd = self._words_through(self.to_input, table.weight)
         head_BT = head_BT.clamp(min=0)
         read = torch.where(is_head_BT, embedded * known_H[head_BT][..., None] + words_Hd[head_BT], embedded)
         if self.training and self._dropout:

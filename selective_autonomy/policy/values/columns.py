@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import math
 import re
+from bisect import bisect_left, bisect_right
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -15,7 +17,7 @@ from numpy.typing import NDArray
 
 from selective_autonomy.policy.values.candidates import Candidate
 from selective_autonomy.policy.values.facts import FieldFacts, last_sent, result_texts, words_since_sent
-from selective_autonomy.policy.values.reading import Reading, tokens_of, words_of
+from selective_autonomy.policy.values.reading import Mention, Reading, tokens_of, words_of
 from selective_autonomy.policy.values.shapes import shape
 from selective_autonomy.process.comparison import comparable
 from selective_autonomy.process.schema import FieldSpec
@@ -107,6 +109,7 @@ class CandidateColumns:
         known = not spec.pii
         elsewhere = {comparable(v) for _, values in log.filled for k, v in values.items() if k != spec.id}
         mentions = [c.mention for c in candidates if c.mention is not None and c.mention.score > 0.9]
+        ends_at, starts_at = _edges(mentions)
         shared = [
             code("form", form),
             code("field", spec.id),
@@ -171,8 +174,8 @@ class CandidateColumns:
                             m.end - m.start == len(message.tokens),
                             m.start,
                             len(message.tokens) - m.end,
-                            sum(o.age == m.age and o.end <= m.start for o in mentions),
-                            sum(o.age == m.age and o.start >= m.end for o in mentions),
+                            bisect_right(ends_at[m.age], m.start),
+                            len(starts_at[m.age]) - bisect_left(starts_at[m.age], m.end),
                         )
                         if m and message
                         else (0, *[-1] * 9)
@@ -200,7 +203,7 @@ class CandidateColumns:
 
     def _rarity(self, key: str) -> float:
         """The share of its words that few sessions of train hold; 0 for none."""
-        words = list(words_of(key))
+        words = words_of(key)
         return sum(word not in self._facts.common for word in words) / len(words) if words else 0.0
 
     def _result(self, log: Reading) -> int:
@@ -217,6 +220,18 @@ def with_chosen(x_CF: NDArray[Any], candidates: Sequence[Candidate], chosen: Seq
     x_CF[:, _CHOSEN] = len(chosen)
     x_CF[:, _CHOSEN_BEFORE] = [c.key in chosen for c in candidates]
     return x_CF
+
+
+def _edges(mentions: Sequence[Mention]) -> tuple[dict[int, list[int]], dict[int, list[int]]]:
+    """Age of a message -> where mentions in it end, and where they start, both rising."""
+    ends: dict[int, list[int]] = defaultdict(list)
+    starts: dict[int, list[int]] = defaultdict(list)
+    for mention in mentions:
+        ends[mention.age].append(mention.end)
+        starts[mention.age].append(mention.start)
+    for edges in (*ends.values(), *starts.values()):
+        edges.sort()
+    return ends, starts
 
 
 def _ahead(scores: Sequence[float]) -> list[float]:

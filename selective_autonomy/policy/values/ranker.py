@@ -191,9 +191,13 @@ class RankedValues:
             with_chosen(empty_CF.copy(), candidates, [comparable(argument.value) for argument in filling.arguments])
             for filling in kept
         ]
-        raw = np.asarray(self._booster.predict(np.concatenate(rows), raw_score=True, num_threads=_THREADS))
-        p_KC = 1 / (1 + np.exp(-raw.astype(np.float64).reshape(len(kept), len(candidates))))
-        return np.asarray(p_KC / p_KC.sum(axis=1, keepdims=True))
+        # Ways that differ in values which are no candidate here look the same to the trees, which cost most of this.
+        place = {one.tobytes(): i for i, one in reversed(list(enumerate(rows)))}
+        different = sorted(place.values())
+        raw = self._booster.predict(np.concatenate([rows[i] for i in different]), raw_score=True, num_threads=_THREADS)
+        p_DC = 1 / (1 + np.exp(-np.asarray(raw, dtype=np.float64).reshape(len(different), len(candidates))))
+        p_DC = p_DC / p_DC.sum(axis=1, keepdims=True)
+        return np.asarray(p_DC[[different.index(place[one.tobytes()]) for one in rows]])
 
 
 def _boost(x_NF: NDArray[np.float32], right_N: NDArray[np.bool_], trees: int, seed: int) -> lightgbm.Booster:

@@ -153,9 +153,10 @@ def telling_weights(values: Iterable[str]) -> dict[str, float]:
     return {token: 1 / count for token, count in counts.items()}
 
 
-def words_of(text: str) -> Iterator[str]:
+@lru_cache(maxsize=100_000)
+def words_of(text: str) -> tuple[str, ...]:
     """The words of a text in lower case, without the marks around them."""
-    return (word for word in map(trimmed, text.lower().split()) if word)
+    return tuple(word for word in map(trimmed, text.lower().split()) if word)
 
 
 @lru_cache(maxsize=20_000)  # a message is read again at every step that follows it
