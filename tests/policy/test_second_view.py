@@ -13,7 +13,7 @@ from selective_autonomy.params import CausalLMParams, SecondViewParams
 from selective_autonomy.policy.baselines.regression import RegressionHeads
 from selective_autonomy.policy.causal_lm.policy import CausalLMPolicy
 from selective_autonomy.policy.causal_lm.training import train_causal_lm
-from selective_autonomy.policy.heads.second_view import SecondView
+from selective_autonomy.policy.second_view import SecondView
 from selective_autonomy.process.actions import ClickControl, SendReply, SendTextToChat
 from selective_autonomy.traces.schema import Session
 from selective_autonomy.traces.screen import Choice, steps

@@ -30,8 +30,8 @@ from selective_autonomy.policy.causal_lm.scorer import HeadChoices, HeadScorer
 from selective_autonomy.policy.causal_lm.spaces import Spaces
 from selective_autonomy.policy.causal_lm.tokenizer import Encoder
 from selective_autonomy.policy.causal_lm.walk import Walk
-from selective_autonomy.policy.heads.second_view import SecondView
 from selective_autonomy.policy.protocol import Filled, Proposal, RankedHeads
+from selective_autonomy.policy.second_view import SecondView
 from selective_autonomy.policy.values.field_values import said
 from selective_autonomy.policy.values.habits import Place
 from selective_autonomy.policy.values.ranker import RankedValues
