@@ -48,6 +48,7 @@ REFERENCE: dict[str, dict[str, float]] = {
 SHOWN_ROWS = (
     *("policy.tool", "policy.action_loose", "policy.action_strict", "policy.form_exact"),
     *("policy.unseen_operators.tool", "policy.unseen_processes.tool"),
+    *("policy.published_split.tool", "policy.published_split.action_strict"),
     *("critic.auroc", "critic.auroc_policy_probability", "critic.ece"),
     *(
         f"certified.{loss}.{alpha}.{what}"

@@ -82,4 +82,4 @@ def _source(evidence: Mapping[str, Any]) -> str:
     return f"`{evidence['command']}`, {evidence['seconds']:.0f} s on {evidence['machine']}, seed {evidence['seed']}."
 
 
-TABLES: dict[str, Callable[[Mapping[str, Any]], str]] = {"demo": demo_table, "star": corpus_table}
+TABLES: dict[str, Callable[[Mapping[str, Any]], str]] = {"demo": demo_table, "star": corpus_table, "abcd": corpus_table}
