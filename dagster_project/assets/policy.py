@@ -53,7 +53,7 @@ def policy(
         facts["mlflow_run"] = dg.MetadataValue.url(run.url)
         if report.losses:
             run.curve("loss", report.losses)
-            picture = loss_curve_png(range(1, report.steps + 1), report.losses)
+            picture = loss_curve_png(report.losses, members=getattr(params, "members", 1))
             run.picture(picture, "loss")
             facts["loss_curve"] = as_markdown(picture, "training loss")
     return made(context, workspace, folder_version(paths.policy), facts)

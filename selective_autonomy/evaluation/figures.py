@@ -70,13 +70,23 @@ def reliability_png(p_N: ArrayLike, right_N: ArrayLike, *, bins: int = 10) -> by
     return png(drawing)
 
 
-def loss_curve_png(steps: Sequence[int], losses: Sequence[float], *, held_out: dict[int, float] | None = None) -> bytes:
-    """Training loss (nats a token) against optimiser steps, with held-out losses where there are any."""
+def loss_curve_png(losses: Sequence[float], *, members: int = 1) -> bytes:
+    """Training loss against optimiser steps: each step, and the mean of the fiftieth of the run around it.
+
+    Args:
+        losses: one an optimiser step (nats a token, or a step where heads are scored), members one after the other.
+        members: of equal length; each is drawn from its own first step on.
+    """
     drawing, axes = canvas()
-    axes.plot(list(steps), list(losses), color=BLUE, lw=1.4, label="train")
-    if held_out:
-        axes.plot(list(held_out), list(held_out.values()), color=RED, marker="o", ms=4, lw=1.2, label="held out")
-    axes.set(xlabel="optimiser step", ylabel="loss, nats a token", title="Training loss")
+    runs = np.array_split(np.asarray(losses, dtype=np.float64), members)
+    width = max(1, len(runs[0]) // 50)
+    for i, run in enumerate(runs):
+        colour = (BLUE, RED, GREY)[i % 3]
+        steps = np.arange(1, len(run) + 1)
+        axes.plot(steps, run, color=colour, lw=0.5, alpha=0.25)
+        mean = np.convolve(run, np.ones(width), "same") / np.convolve(np.ones(len(run)), np.ones(width), "same")
+        axes.plot(steps, mean, color=colour, lw=1.6, label=f"member {i + 1}" if members > 1 else "train")
+    axes.set(xlabel="optimiser step", ylabel="loss, nats", title="Training loss")
     axes.legend(frameon=False)
     return png(drawing)
 

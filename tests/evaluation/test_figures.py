@@ -24,7 +24,8 @@ RIGHT = RNG.random(500) < P
     [
         lambda: risk_coverage_png({"critic": (P, RIGHT), "policy": (P**2, RIGHT)}, alpha=0.1, coverage=0.3),
         lambda: reliability_png(P, RIGHT),
-        lambda: loss_curve_png([1, 2, 3], [3.0, 2.0, 1.5], held_out={2: 2.1}),
+        lambda: loss_curve_png([3.0, 2.0, 1.5]),
+        lambda: loss_curve_png([3.0, 2.0, 1.5, 3.1, 2.1, 1.4], members=2),
         lambda: trade_off_png(
             {name: (binomial_interval(k, 50), binomial_interval(50 - k, 50)) for name, k in (("a", 20), ("b", 50))},
             x="here",
@@ -32,7 +33,7 @@ RIGHT = RNG.random(500) < P
             title="both",
         ),
     ],
-    ids=["risk and coverage", "reliability", "loss", "trade-off"],
+    ids=["risk and coverage", "reliability", "loss", "loss of members", "trade-off"],
 )
 def test_a_figure_is_a_picture_of_some_size_with_ink_on_it(png: object) -> None:
     picture = imread(io.BytesIO(png()), format="png")  # type: ignore[operator]
