@@ -47,7 +47,7 @@ bench-policy: setup ## speed of training and of a decision, as ratios of one run
 up: setup ## Dagster UI, MLflow UI and the service, for looking around; Ctrl-C stops them
 	@$(RUN) up
 
-bench-mix: setup ## corrections back into training, mixed with logs and as preferences, on STAR (about half an hour)
+bench-mix: setup ## corrections back into training, mixed with logs and as preferences, on STAR (about an hour)
 	@$(RUN) bench mix
 
 bench-certify: setup ## threshold rules, ours and others', on the same draws of a simulated critic (some minutes)
