@@ -26,10 +26,10 @@ def certify_process(paths: ProcessPaths, params: ProcessParams) -> Certificate:
     import pandas as pd
 
     from selective_autonomy.certify.certify import certify
-    from selective_autonomy.critic.boosted import BoostedCritic
+    from selective_autonomy.critic.kinds import load_critic
 
     judged = critical_steps(paths.feedback, load_process(paths.schema), sessions_of(paths, "calibrate"))
-    critic = BoostedCritic.load(paths.critic)
+    critic = load_critic(paths.critic, policy=paths.policy)
     scores_N = critic.p_accept([j.before for j in judged], [j.proposal for j in judged])
     evidence = pd.DataFrame(
         {
@@ -104,9 +104,9 @@ def _bindings(paths: ProcessPaths, params: ProcessParams) -> dict[str, Any]:
 
 
 def _cuts(paths: ProcessPaths, params: ProcessParams) -> NDArray[float64]:
-    from selective_autonomy.critic.boosted import BoostedCritic
+    from selective_autonomy.critic.kinds import load_critic
 
-    return BoostedCritic.load(paths.critic).cuts(params.certificate.cuts)
+    return load_critic(paths.critic, policy=paths.policy).cuts(params.certificate.cuts)
 
 
 def _columns(evidence: pd.DataFrame) -> tuple[NDArray[float64], NDArray[bool_], list[str]]:

@@ -19,7 +19,7 @@ from selective_autonomy.process.comparison import same_action
 from selective_autonomy.process.schema import ProcessSchema, load_process
 
 if TYPE_CHECKING:
-    from selective_autonomy.critic.boosted import BoostedCritic
+    from selective_autonomy.critic.protocol import Critic
 
 ALPHAS = (0.05, 0.10, 0.20, 0.30)
 SEED = 0  # of the bootstrap: the same files give the same intervals
@@ -40,13 +40,12 @@ def measure_process(paths: ProcessPaths, params: ProcessParams) -> dict[str, Mea
     For logs the losses "tool" and "strict" are both measured. The one that the released critic was not made for
     gets a critic of its own, fitted on the same split with its own labels; it is measured and not kept.
     """
-    from selective_autonomy.critic.boosted import BoostedCritic
-    from selective_autonomy.critic.evidence import Evidence
+    from selective_autonomy.critic.kinds import fit_critic, load_critic
 
     schema = load_process(paths.schema)
     sessions = sessions_of(paths, "train", "fit", "calibrate", "test")
     judged = read_judged(paths.feedback, {s: sessions[s] for s in ("fit", "calibrate", "test")})
-    released = BoostedCritic.load(paths.critic)
+    released = load_critic(paths.critic, policy=paths.policy)
     if params.feedback == "desk":
         return {"desk": _measure(judged, schema, params, LOSSES["desk"], lambda one: one.wrong, released)}
     own = "tool" if params.feedback == "log_tool" else "strict"
@@ -54,12 +53,14 @@ def measure_process(paths: ProcessPaths, params: ProcessParams) -> dict[str, Mea
     other = "strict" if own == "tool" else "tool"
     wrong = _not_same(other)
     fit = _critical(judged, schema, "fit")
-    critic = BoostedCritic.fit(
-        Evidence.fit(sessions["train"], schema),
+    critic = fit_critic(
+        sessions["train"],
+        schema,
         [one.before for one in fit],
         [one.proposal for one in fit],
         [not wrong(one) for one in fit],
         params.critic,
+        policy=paths.policy,
     )
     measured[other] = _measure(judged, schema, params, LOSSES[f"log_{other}"], wrong, critic)
     return measured
@@ -81,7 +82,7 @@ def _measure(
     params: ProcessParams,
     loss: str,
     wrong: Callable[[JudgedStep], bool],
-    critic: BoostedCritic,
+    critic: Critic,
 ) -> Measured:
     all_test = [one for one in judged if one.split == "test"]
     test = _critical(judged, schema, "test")
@@ -107,7 +108,7 @@ def _measure(
     return Measured(report, scored, p_head_N)
 
 
-def _scored(steps: Sequence[JudgedStep], wrong: Callable[[JudgedStep], bool], critic: BoostedCritic) -> ScoredSteps:
+def _scored(steps: Sequence[JudgedStep], wrong: Callable[[JudgedStep], bool], critic: Critic) -> ScoredSteps:
     return ScoredSteps(
         critic.p_accept([one.before for one in steps], [one.proposal for one in steps]),
         np.array([wrong(one) for one in steps], dtype=bool),

@@ -18,11 +18,12 @@ def window(paths: ProcessPaths, split: Split) -> pd.DataFrame:
     import pandas as pd
 
     from quality_checks.drift_frame import drift_frame
-    from selective_autonomy.critic.boosted import BoostedCritic
+    from selective_autonomy.critic.kinds import load_critic
 
     sessions = sessions_of(paths, split)
     judged = read_judged(paths.feedback, sessions)
-    scores_N = BoostedCritic.load(paths.critic).p_accept([j.before for j in judged], [j.proposal for j in judged])
+    critic = load_critic(paths.critic, policy=paths.policy)
+    scores_N = critic.p_accept([j.before for j in judged], [j.proposal for j in judged])
     feedback = pd.DataFrame(
         {
             "session_id": [j.replayed.session_id for j in judged],

@@ -7,7 +7,6 @@ import shutil
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from selective_autonomy.bundle_files import (
     CERTIFICATE,
@@ -26,6 +25,8 @@ from selective_autonomy.bundle_files import (
 )
 from selective_autonomy.certify.certificate import Certificate
 from selective_autonomy.contract import Contract
+from selective_autonomy.critic.kinds import load_critic
+from selective_autonomy.critic.protocol import Critic
 from selective_autonomy.decision import StepDecision
 from selective_autonomy.errors import BundleError, IllegalAction
 from selective_autonomy.gate import Decision, Defer, DeferReason, Stage, decide
@@ -36,9 +37,6 @@ from selective_autonomy.process.legality import check_action, legal_heads
 from selective_autonomy.process.schema import ProcessSchema, Tier, load_process, save_process
 from selective_autonomy.traces.schema import Session
 from selective_autonomy.traces.screen import derive_screen, state_digest
-
-if TYPE_CHECKING:
-    from selective_autonomy.critic.protocol import Critic
 
 logger = logging.getLogger(__name__)
 
@@ -94,14 +92,9 @@ class DecisionBundle:
         golden = read_golden(path / GOLDEN)
         if not golden:
             raise BundleError(f"bundle {path} has no golden case, so it can prove nothing; build it again")
-        return cls(
-            manifest,
-            schema,
-            load_policy(path / POLICY, device=device),
-            _load_critic(path / CRITIC),
-            certificate,
-            golden,
-        )
+        policy = load_policy(path / POLICY, device=device)
+        critic = load_critic(path / CRITIC, policy=policy)
+        return cls(manifest, schema, policy, critic, certificate, golden)
 
     def decide(self, session: Session, *, stage: Stage = "selective") -> StepDecision:
         """Decide the next step. Never raises for what a session holds."""
@@ -286,7 +279,8 @@ def build_bundle(
         lineage=dict(lineage or {}),
     )
     policy = load_policy(unfinished / POLICY, device=device)
-    bundle = DecisionBundle(manifest, schema, policy, _load_critic(unfinished / CRITIC), certificate, ())
+    critic = load_critic(unfinished / CRITIC, policy=policy)
+    bundle = DecisionBundle(manifest, schema, policy, critic, certificate, ())
     write_golden((_golden(s, d) for s, d in zip(golden, bundle.decide_batch(golden), strict=True)), unfinished / GOLDEN)
     manifest = manifest.model_copy(update={"files": file_digests(unfinished)})
     (unfinished / MANIFEST).write_text(manifest.model_dump_json(indent=1), encoding="utf-8")
@@ -313,12 +307,6 @@ def _read_certificate(path: Path) -> Certificate:
         return Certificate.model_validate_json(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as err:
         raise BundleError(f"{path} is no certificate: {err}; build the bundle again") from err
-
-
-def _load_critic(path: Path) -> Critic:
-    from selective_autonomy.critic.boosted import BoostedCritic
-
-    return BoostedCritic.load(path)
 
 
 def _golden(session: Session, decided: StepDecision) -> GoldenCase:

@@ -146,14 +146,25 @@ PolicyParams = Annotated[
 _policy_adapter: TypeAdapter[PolicyParams] = TypeAdapter(PolicyParams)
 
 
-class CriticParams(Frozen):
-    """Gradient boosting: number of trees, leaves a tree, shrinkage, rows a leaf."""
+class PolicyProbabilityParams(Frozen):
+    """The policy's own probability, calibrated. `seed`: of the folds that the calibration is chosen on."""
 
+    kind: Literal["policy_probability"] = "policy_probability"
+    seed: int
+
+
+class EvidenceParams(Frozen):
+    """Gradient boosting over evidence: number of trees, leaves a tree, shrinkage, rows a leaf."""
+
+    kind: Literal["evidence"] = "evidence"
     trees: int = Field(gt=0)
     leaves: int = Field(gt=1)
     learning_rate: float = Field(gt=0)
     min_leaf: int = Field(gt=0)
     seed: int
+
+
+CriticParams = Annotated[PolicyProbabilityParams | EvidenceParams, Field(discriminator="kind")]
 
 
 class CertificateParams(Frozen):

@@ -13,14 +13,14 @@ from selective_autonomy.critic.evidence import Evidence
 from selective_autonomy.desk.process import load_desk_process
 from selective_autonomy.desk.simulate import simulate_sessions
 from selective_autonomy.evaluation.replay import ReplayedStep, replay
-from selective_autonomy.params import CriticParams, NgramParams
+from selective_autonomy.params import EvidenceParams, NgramParams
 from selective_autonomy.policy.baselines.policies import Baseline
 from selective_autonomy.policy.protocol import Proposal
 from selective_autonomy.process.comparison import same_action
 from selective_autonomy.process.schema import ProcessSchema
 from selective_autonomy.traces.schema import Session
 
-PARAMS = CriticParams(trees=40, leaves=7, learning_rate=0.1, min_leaf=10, seed=1)
+PARAMS = EvidenceParams(trees=40, leaves=7, learning_rate=0.1, min_leaf=10, seed=1)
 
 
 @dataclass(frozen=True)

@@ -20,14 +20,13 @@ from dagster_project.resources.workspace import Workspace
         "dagster_project/judged_steps.py",
     ),
     params=("critic",),
-    deps=[validated_traces, splits, copilot_feedback],
+    deps=[validated_traces, splits, policy, copilot_feedback],
 )
 def critic(context: dg.AssetExecutionContext, workspace: Workspace, mlflow: MlflowRegistry) -> dg.MaterializeResult:
     """How likely an operator would accept a proposal: evidence from train, labels from fit."""
     from dagster_project.judged_steps import critical_steps
     from dagster_project.process_data import sessions_of, stage_run
-    from selective_autonomy.critic.boosted import BoostedCritic
-    from selective_autonomy.critic.evidence import Evidence
+    from selective_autonomy.critic.kinds import fit_critic
     from selective_autonomy.process.schema import load_process
 
     paths, params = workspace.of(context.partition_key), workspace.process_params(context.partition_key).critic
@@ -35,9 +34,14 @@ def critic(context: dg.AssetExecutionContext, workspace: Workspace, mlflow: Mlfl
     judged = critical_steps(paths.feedback, schema, {"fit": sessions["fit"]})
     with stage_run(context, mlflow, paths, "critic", "train", "fit") as run:
         run.params(params.model_dump())
-        evidence = Evidence.fit(sessions["train"], schema)
-        fitted = BoostedCritic.fit(
-            evidence, [j.before for j in judged], [j.proposal for j in judged], [not j.wrong for j in judged], params
+        fitted = fit_critic(
+            sessions["train"],
+            schema,
+            [j.before for j in judged],
+            [j.proposal for j in judged],
+            [not j.wrong for j in judged],
+            params,
+            policy=paths.policy,
         )
         fitted.save(paths.critic)
         run.metrics({f"log_loss_{kind}": loss for kind, loss in fitted.fit_log_loss.items()})
@@ -45,6 +49,7 @@ def critic(context: dg.AssetExecutionContext, workspace: Workspace, mlflow: Mlfl
     facts = {
         "judged_steps": len(judged),
         "right": sum(not j.wrong for j in judged) / len(judged),
+        "kind": fitted.kind,
         "calibration": fitted.calibration,
         "strongest_evidence": ", ".join(gains),
         "mlflow_run": dg.MetadataValue.url(run.url),

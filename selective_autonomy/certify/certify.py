@@ -53,7 +53,7 @@ def certify(
         scores_N: `p_accept` of the critical steps, in [0, 1]. Empty gives a refusal.
         wrong_N: 0 / 1 or bool. All equal is no error: all right may certify, all wrong refuses.
         session_of_N: each step's session id. Steps in any order: the certificate does not depend on it.
-        cuts_C: thresholds fixed before this split was looked at (`BoostedCritic.cuts`). None: quantiles of
+        cuts_C: thresholds fixed before this split was looked at (`Critic.cuts`). None: quantiles of
             these scores; label-free, but no longer independent of the steps that are counted above them.
         step_test: "betting" where the step promise must hold at every sample size, at a cost in coverage.
 

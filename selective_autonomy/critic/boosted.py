@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,38 +10,33 @@ import lightgbm
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from selective_autonomy.certify.fixed_sequence import quantile_cuts
-from selective_autonomy.critic.calibration import Calibrator, fit_calibrator
+from selective_autonomy.critic.card import write_card
+from selective_autonomy.critic.cross_fitting import Calibration, checked_labels, held_out, session_folds
 from selective_autonomy.critic.evidence import CATEGORIES, NAMES, Evidence
 from selective_autonomy.errors import ModelError
-from selective_autonomy.params import CriticParams
+from selective_autonomy.params import EvidenceParams
 from selective_autonomy.policy.protocol import Proposal
 from selective_autonomy.traces.schema import Session
 
-_FOLDS = 5
 _THREADS = 1  # the same trees and scores on every machine; a fit on 10k rows takes about a second
-_BOOSTER, _CALIBRATOR, _SCORES = "critic.txt", "calibrator.json", "fit_scores.json"
+_BOOSTER = "critic.txt"
 
 
 class BoostedCritic:
     """Implements `Critic`. Deterministic: the same rows, parameters and seed give the same scores."""
 
-    def __init__(
-        self,
-        evidence: Evidence,
-        booster: lightgbm.Booster,
-        calibrator: Calibrator,
-        fit_scores_N: NDArray[np.float64],
-        fit_log_loss: dict[str, float],
-    ) -> None:
-        """`fit_scores_N`: sorted cross-fitted p_accept of the fit split. `fit_log_loss`: of each calibration."""
-        self.evidence, self._booster, self._calibrator = evidence, booster, calibrator
-        self._fit_scores_N, self.fit_log_loss = fit_scores_N, fit_log_loss
+    kind = "evidence"
+
+    def __init__(self, evidence: Evidence, booster: lightgbm.Booster, calibration: Calibration) -> None:
+        self.evidence, self._booster, self._calibration = evidence, booster, calibration
 
     @property
     def calibration(self) -> str:
-        """The kind of calibration chosen: "platt" or "isotonic"."""
-        return self._calibrator.kind
+        return self._calibration.kind
+
+    @property
+    def fit_log_loss(self) -> dict[str, float]:
+        return self._calibration.log_loss
 
     @classmethod
     def fit(
@@ -51,7 +45,7 @@ class BoostedCritic:
         befores: Sequence[Session],
         proposals: Sequence[Proposal],
         accepted_N: ArrayLike,
-        params: CriticParams,
+        params: EvidenceParams,
     ) -> BoostedCritic:
         """Fit on copilot feedback. Sees: fit only (`evidence` saw train).
 
@@ -65,48 +59,41 @@ class BoostedCritic:
             ModelError: lengths differ; a label is NaN or not 0 / 1; fewer than two sessions; or all labels
                 (outside some fifth of the sessions) are equal: nothing can be learned from one class.
         """
-        accepted = _checked_labels(accepted_N, len(befores))
+        accepted = checked_labels(accepted_N, len(befores))
         x_NF = evidence.featurise(befores, proposals)
-        fold_N = _folds([before.session_id for before in befores], params.seed)
-        raw_N = np.empty(accepted.size)
-        for fold in np.unique(fold_N):
-            held = fold_N == fold
-            if accepted[~held].all() or not accepted[~held].any():
-                raise ModelError(
-                    f"all {int((~held).sum())} labels outside fold {int(fold)} are {bool(accepted[~held][0])}; "
-                    "expected both accepted and corrected proposals: collect more feedback"
-                )
-            raw_N[held] = _predict(_boost(x_NF[~held], accepted[~held], params), x_NF[held])
-        calibrator, losses = fit_calibrator(raw_N, accepted, fold_N)
-        return cls(evidence, _boost(x_NF, accepted, params), calibrator, np.sort(calibrator(raw_N)), losses)
+        fold_N = session_folds([before.session_id for before in befores], params.seed)
+        raw_N = boosted_out_of_fold(x_NF, accepted, fold_N, params)
+        calibration = Calibration.fit(raw_N, proposals, accepted, fold_N)
+        return cls(evidence, boost(x_NF, accepted, params), calibration)
 
     def p_accept(self, befores: Sequence[Session], proposals: Sequence[Proposal]) -> NDArray[np.float64]:
         """`p_accept_N` strictly inside (0, 1). Each row depends on its own pair alone: batch equals single."""
         if not befores and not proposals:
             return np.empty(0)
-        return self._calibrator(_predict(self._booster, self.evidence.featurise(befores, proposals)))
+        return self._calibration(self.raw(befores, proposals), proposals)
+
+    def raw(self, befores: Sequence[Session], proposals: Sequence[Proposal]) -> NDArray[np.float64]:
+        """`raw_N`: log-odds before calibration."""
+        return boosted_log_odds(self._booster, self.evidence.featurise(befores, proposals))
 
     def cuts(self, count: int) -> NDArray[np.float64]:
         """`count` thresholds, strictest first, at quantiles of the cross-fitted scores of the fit split.
 
         Fixed before the calibrate split is looked at, as an exact fixed-sequence test wants them.
         """
-        return quantile_cuts(self._fit_scores_N, count)
+        return self._calibration.cuts(count)
 
     def importances(self) -> dict[str, float]:
         """Share of the total gain that each evidence brought, largest first."""
-        gain_F = self._booster.feature_importance("gain")
-        total = float(gain_F.sum()) or 1.0
-        return dict(sorted(((n, float(g) / total) for n, g in zip(NAMES, gain_F, strict=True)), key=lambda p: -p[1]))
+        return gain_shares(self._booster, NAMES)
 
     def save(self, out: Path) -> None:
-        """Write `critic.txt`, `calibrator.json`, `fit_scores.json` and the evidence files into `out`."""
+        """Write `critic.txt`, calibration and evidence files into `out`, `critic.json` last."""
         out.mkdir(parents=True, exist_ok=True)
         self.evidence.save(out)
         (out / _BOOSTER).write_text(self._booster.model_to_string(), encoding="utf-8")
-        self._calibrator.save(out / _CALIBRATOR)
-        fit = {"scores": self._fit_scores_N.tolist(), "log_loss": self.fit_log_loss}
-        (out / _SCORES).write_text(json.dumps(fit), encoding="utf-8")
+        self._calibration.save(out)
+        write_card(out, self.kind)
 
     @classmethod
     def load(cls, path: Path) -> BoostedCritic:
@@ -115,22 +102,17 @@ class BoostedCritic:
         Raises:
             ModelError: a file is missing, damaged, or of another version.
         """
-        evidence = Evidence.load(path)
-        calibrator = Calibrator.load(path / _CALIBRATOR)
-        try:
-            booster = lightgbm.Booster(model_str=(path / _BOOSTER).read_text(encoding="utf-8"))
-            fit = json.loads((path / _SCORES).read_text(encoding="utf-8"))
-            scores_N, losses = np.asarray(fit["scores"], dtype=np.float64), dict(fit["log_loss"])
-        except (OSError, ValueError, KeyError, TypeError, lightgbm.basic.LightGBMError) as err:
-            raise ModelError(f"{path} holds no critic: {err}; fit the critic again") from err
-        if booster.num_feature() != len(NAMES):
-            raise ModelError(
-                f"{path / _BOOSTER} has {booster.num_feature()} columns, expected {len(NAMES)}; fit it again"
-            )
-        return cls(evidence, booster, calibrator, scores_N, losses)
+        evidence, calibration = Evidence.load(path), Calibration.load(path)
+        return cls(evidence, read_booster(path / _BOOSTER, len(NAMES)), calibration)
 
 
-def _boost(x_NF: NDArray[np.float64], accepted_N: NDArray[np.bool_], params: CriticParams) -> lightgbm.Booster:
+def boost(
+    x_NF: NDArray[np.float64],
+    accepted_N: NDArray[np.bool_],
+    params: EvidenceParams,
+    names: Sequence[str] = NAMES,
+) -> lightgbm.Booster:
+    """Trees over the columns `names`, of which those of `CATEGORIES` are codes."""
     settings: dict[str, Any] = {
         "objective": "binary",
         "num_leaves": params.leaves,
@@ -147,32 +129,53 @@ def _boost(x_NF: NDArray[np.float64], accepted_N: NDArray[np.bool_], params: Cri
     data = lightgbm.Dataset(
         x_NF,
         label=accepted_N.astype(np.float64),
-        feature_name=list(NAMES),
+        feature_name=list(names),
         categorical_feature=list(CATEGORIES),
         params={"verbosity": -1, "num_threads": _THREADS},
     )
     return lightgbm.train(settings, data, num_boost_round=params.trees)
 
 
-def _predict(booster: lightgbm.Booster, x_NF: NDArray[np.float64]) -> NDArray[np.float64]:
+def boosted_out_of_fold(
+    x_NF: NDArray[np.float64],
+    accepted_N: NDArray[np.bool_],
+    fold_N: NDArray[np.int64],
+    params: EvidenceParams,
+    names: Sequence[str] = NAMES,
+) -> NDArray[np.float64]:
+    """`raw_N`: log-odds of each row by trees that did not see its fold.
+
+    Raises:
+        ModelError: all labels outside a fold are equal.
+    """
+    raw_N = np.empty(accepted_N.size)
+    for held_N in held_out(fold_N, accepted_N):
+        raw_N[held_N] = boosted_log_odds(boost(x_NF[~held_N], accepted_N[~held_N], params, names), x_NF[held_N])
+    return raw_N
+
+
+def boosted_log_odds(booster: lightgbm.Booster, x_NF: NDArray[np.float64]) -> NDArray[np.float64]:
+    """`raw_N`: the trees' log-odds."""
     return np.asarray(booster.predict(x_NF, raw_score=True, num_threads=_THREADS), dtype=np.float64)
 
 
-def _folds(session_of_N: Sequence[str], seed: int) -> NDArray[np.int64]:
-    """`fold_N`: sessions dealt out evenly in a seeded order, so that no session is in two folds."""
-    sessions = sorted(set(session_of_N))
-    if len(sessions) < 2:
-        raise ModelError(f"got feedback of {len(sessions)} sessions, expected at least 2: collect more feedback")
-    order = np.random.default_rng(seed).permutation(len(sessions))
-    fold = {sessions[s]: place % _FOLDS for place, s in enumerate(order)}
-    return np.fromiter((fold[s] for s in session_of_N), dtype=np.int64, count=len(session_of_N))
+def gain_shares(booster: lightgbm.Booster, names: Sequence[str]) -> dict[str, float]:
+    """Share of the total gain that each column brought, largest first."""
+    gain_F = booster.feature_importance("gain")
+    total = float(gain_F.sum()) or 1.0
+    return dict(sorted(((n, float(g) / total) for n, g in zip(names, gain_F, strict=True)), key=lambda p: -p[1]))
 
 
-def _checked_labels(accepted_N: ArrayLike, n: int) -> NDArray[np.bool_]:
-    labels = np.asarray(accepted_N)
-    if labels.shape != (n,):
-        raise ModelError(f"got labels of shape {labels.shape} for {n} proposals; give one label a proposal")
-    if not bool(np.all((labels == 0) | (labels == 1))):
-        bad = int(np.flatnonzero(~((labels == 0) | (labels == 1)))[0])
-        raise ModelError(f"label {bad} is {labels[bad]!r}; expected 1 (accepted) or 0 (corrected)")
-    return labels.astype(bool)
+def read_booster(path: Path, columns: int) -> lightgbm.Booster:
+    """Trees from their text file.
+
+    Raises:
+        ModelError: it is missing, damaged, or has another number of columns.
+    """
+    try:
+        booster = lightgbm.Booster(model_str=path.read_text(encoding="utf-8"))
+    except (OSError, lightgbm.basic.LightGBMError) as err:
+        raise ModelError(f"{path} holds no critic: {err}; fit the critic again") from err
+    if booster.num_feature() != columns:
+        raise ModelError(f"{path} has {booster.num_feature()} columns, expected {columns}; fit the critic again")
+    return booster

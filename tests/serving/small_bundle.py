@@ -17,7 +17,7 @@ from selective_autonomy.desk.feedback import DeskFeedback
 from selective_autonomy.desk.process import load_desk_process
 from selective_autonomy.desk.simulate import simulate_sessions
 from selective_autonomy.evaluation.replay import replay
-from selective_autonomy.params import CriticParams, NgramParams
+from selective_autonomy.params import EvidenceParams, NgramParams
 from selective_autonomy.policy.baselines.policies import Baseline
 from selective_autonomy.traces.schema import Session
 from selective_autonomy.traces.screen import steps
@@ -45,7 +45,7 @@ def make_bundle(folder: Path) -> Made:
     judged = [judgement for s in fit for judgement in feedback.judge(s, by_session[s.session_id])]
     befores = [r.step.before for r in replayed]
     proposals = [r.proposal for r in replayed]
-    params = CriticParams(trees=20, leaves=7, learning_rate=0.1, min_leaf=10, seed=1)
+    params = EvidenceParams(trees=20, leaves=7, learning_rate=0.1, min_leaf=10, seed=1)
     critic = BoostedCritic.fit(
         Evidence.fit(train, schema), befores, proposals, [j.verdict == "accept" for j in judged], params
     )
