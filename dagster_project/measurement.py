@@ -13,7 +13,13 @@ from dagster_project.judged_steps import LOSSES, JudgedStep, read_judged
 from dagster_project.process_data import sessions_of
 from dagster_project.resources.workspace import ProcessPaths
 from selective_autonomy.evaluation.accuracy import evaluate_policy
-from selective_autonomy.evaluation.report import EvaluationReport, ScoredSteps, certified_by_alpha, evaluate_critic
+from selective_autonomy.evaluation.report import (
+    EvaluationReport,
+    ScoredSteps,
+    alpha_key,
+    certified_by_alpha,
+    evaluate_critic,
+)
 from selective_autonomy.params import ProcessParams
 from selective_autonomy.process.comparison import same_action
 from selective_autonomy.process.schema import ProcessSchema, load_process
@@ -95,13 +101,16 @@ def _measure(
         seed=SEED,
         cuts_C=critic.cuts(params.certificate.cuts),
     )
+    promised = certified.get(alpha_key(params.certificate.alpha))
     report = EvaluationReport(
         process_id=schema.id,
         loss=loss,
         sessions=len({one.replayed.session_id for one in all_test}),
         steps=len(all_test),
         policy=evaluate_policy([one.replayed for one in all_test], seed=SEED),
-        critic=evaluate_critic(scored, p_head_N, seed=SEED),
+        critic=evaluate_critic(
+            scored, p_head_N, seed=SEED, certified_threshold=promised.threshold if promised else None
+        ),
         certified=certified,
         certified_sessions=certified_sessions,
     )

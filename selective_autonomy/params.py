@@ -164,7 +164,31 @@ class EvidenceParams(Frozen):
     seed: int
 
 
-CriticParams = Annotated[PolicyProbabilityParams | EvidenceParams, Field(discriminator="kind")]
+class GenerativeParams(Frozen):
+    """The policy's own model, trained on to say accept or reject after an action.
+
+    `layers`: how many of its last layers become the critic's own, 0 for the two rows of the verdict alone.
+    """
+
+    kind: Literal["generative"] = "generative"
+    layers: int = Field(default=1, ge=0)
+    epochs: int = Field(default=2, gt=0)
+    learning_rate: float = Field(default=1e-3, gt=0)
+    seed: int
+
+
+class StackedParams(Frozen):
+    """The three others together. Folds are by `seed`, whatever the parts say of theirs."""
+
+    kind: Literal["stacked"] = "stacked"
+    evidence: EvidenceParams
+    generative: GenerativeParams
+    seed: int
+
+
+CriticParams = Annotated[
+    PolicyProbabilityParams | EvidenceParams | GenerativeParams | StackedParams, Field(discriminator="kind")
+]
 
 
 class CertificateParams(Frozen):

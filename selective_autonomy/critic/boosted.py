@@ -10,8 +10,9 @@ import lightgbm
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from selective_autonomy.critic.by_action import Calibration
 from selective_autonomy.critic.card import write_card
-from selective_autonomy.critic.cross_fitting import Calibration, checked_labels, held_out, session_folds
+from selective_autonomy.critic.cross_fitting import checked_labels, held_out, session_folds
 from selective_autonomy.critic.evidence import CATEGORIES, NAMES, Evidence
 from selective_autonomy.errors import ModelError
 from selective_autonomy.params import EvidenceParams

@@ -13,7 +13,13 @@ from numpy.typing import ArrayLike
 from selective_autonomy.critic.card import read_card
 from selective_autonomy.critic.protocol import Critic
 from selective_autonomy.errors import ModelError
-from selective_autonomy.params import CriticParams, EvidenceParams, PolicyProbabilityParams
+from selective_autonomy.params import (
+    CriticParams,
+    EvidenceParams,
+    GenerativeParams,
+    PolicyProbabilityParams,
+    StackedParams,
+)
 from selective_autonomy.policy.protocol import Policy, Proposal
 from selective_autonomy.process.schema import ProcessSchema
 from selective_autonomy.traces.schema import Session
@@ -53,6 +59,15 @@ def fit_critic(
             from selective_autonomy.critic.evidence import Evidence
 
             return BoostedCritic.fit(Evidence.fit(train, schema), befores, proposals, accepted_N, params)
+        case GenerativeParams():
+            from selective_autonomy.critic.generative import GenerativeCritic
+
+            return GenerativeCritic.fit(policy, befores, proposals, accepted_N, params)
+        case StackedParams():
+            from selective_autonomy.critic.evidence import Evidence
+            from selective_autonomy.critic.stacked import StackedCritic
+
+            return StackedCritic.fit(policy, Evidence.fit(train, schema), befores, proposals, accepted_N, params)
     raise ModelError(f"got a critic of kind {params.kind!r}, which nothing here fits")
 
 
@@ -75,4 +90,12 @@ def load_critic(path: Path, *, policy: Policy | Path) -> Critic:
             from selective_autonomy.critic.boosted import BoostedCritic
 
             return BoostedCritic.load(path)
+        case "generative":
+            from selective_autonomy.critic.generative import GenerativeCritic
+
+            return GenerativeCritic.load(path, policy)
+        case "stacked":
+            from selective_autonomy.critic.stacked import StackedCritic
+
+            return StackedCritic.load(path, policy)
     raise ModelError(f"{path} holds a critic of kind {kind!r}, which this version does not know; fit it again")

@@ -9,8 +9,9 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from selective_autonomy.critic.by_action import Calibration
 from selective_autonomy.critic.card import read_card, write_card
-from selective_autonomy.critic.cross_fitting import Calibration, checked_labels, held_out, session_folds
+from selective_autonomy.critic.cross_fitting import checked_labels, held_out, session_folds
 from selective_autonomy.errors import ModelError
 from selective_autonomy.params import PolicyProbabilityParams
 from selective_autonomy.policy.protocol import Proposal
@@ -59,7 +60,7 @@ class PolicyProbabilityCritic:
             pass  # refuses feedback of one class
         wholes: tuple[Whole, ...] = ("head", "action")
         tried = {of: Calibration.fit(log_odds(proposals, of), proposals, accepted, fold_N) for of in wholes}
-        best = min(wholes, key=lambda of: min(tried[of].log_loss.values()))
+        best = min(wholes, key=lambda of: tried[of].log_loss["chosen"])
         return cls(best, tried[best])
 
     def p_accept(self, befores: Sequence[Session], proposals: Sequence[Proposal]) -> NDArray[np.float64]:

@@ -63,6 +63,45 @@ def brier(p_N: ArrayLike, right_N: ArrayLike, weight_N: ArrayLike | None = None)
     return float((weight * (p - right) ** 2).sum() / weight.sum())
 
 
+def gate_precision(
+    scores_N: ArrayLike, right_N: ArrayLike, weight_N: ArrayLike | None = None, *, threshold: float
+) -> float:
+    """Precision of a gate that executes at `threshold` and above, macro-averaged: the mean of both classes.
+
+    The classes are "execute" (right where the step is right) and "defer" (right where it is wrong). That published
+    figures of this gate are such means shows in their F1, which is not the harmonic mean of their precision and recall.
+    A class that is never predicted has precision 0. nan: only one class occurs.
+    """
+    return _macro(scores_N, right_N, weight_N, threshold)[0]
+
+
+def gate_recall(
+    scores_N: ArrayLike, right_N: ArrayLike, weight_N: ArrayLike | None = None, *, threshold: float
+) -> float:
+    """Recall, averaged as in `gate_precision`: the mean share of right steps executed and of wrong ones deferred."""
+    return _macro(scores_N, right_N, weight_N, threshold)[1]
+
+
+def gate_f1(scores_N: ArrayLike, right_N: ArrayLike, weight_N: ArrayLike | None = None, *, threshold: float) -> float:
+    """F1, averaged as in `gate_precision`: the mean of the F1 of both classes."""
+    return _macro(scores_N, right_N, weight_N, threshold)[2]
+
+
+def _macro(
+    scores_N: ArrayLike, right_N: ArrayLike, weight_N: ArrayLike | None, threshold: float
+) -> tuple[float, float, float]:
+    scores, right, weight = _columns(scores_N, right_N, weight_N)
+    executed = scores >= threshold
+    figures = []
+    for said, is_so in ((executed, right), (~executed, ~right)):
+        hit, called, there = (float(weight[at].sum()) for at in (said & is_so, said, is_so))
+        if there == 0:
+            return float("nan"), float("nan"), float("nan")
+        figures.append((hit / called if called else 0.0, hit / there, 2 * hit / (called + there)))
+    precision, recall, f1 = np.mean(figures, axis=0).tolist()
+    return precision, recall, f1
+
+
 def _columns(
     scores_N: ArrayLike, right_N: ArrayLike, weight_N: ArrayLike | None
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_], NDArray[np.float64]]:

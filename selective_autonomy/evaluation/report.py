@@ -18,9 +18,11 @@ from selective_autonomy.evaluation.intervals import (
     share_interval,
     statistic_interval,
 )
-from selective_autonomy.evaluation.metrics import augrc, aurc, auroc, brier, ece
+from selective_autonomy.evaluation.metrics import augrc, aurc, auroc, brier, ece, gate_f1, gate_precision, gate_recall
 from selective_autonomy.frozen import Frozen
 from selective_autonomy.params import CertificateParams
+
+_EVEN = 0.5  # where accept and reject are equally likely: the threshold of a classifier
 
 
 @dataclass(frozen=True)
@@ -76,11 +78,24 @@ class EvaluationReport(Frozen):
         return "\n".join(lines) + "\n"
 
 
-def evaluate_critic(test: ScoredSteps, p_head_N: ArrayLike, *, seed: int) -> dict[str, Figure]:
-    """The critic beside the policy's own probability on the same steps. Intervals: session bootstrap."""
+def evaluate_critic(
+    test: ScoredSteps, p_head_N: ArrayLike, *, seed: int, certified_threshold: float | None = None
+) -> dict[str, Figure]:
+    """The critic beside the policy's own probability on the same steps. Intervals: session bootstrap.
+
+    Precision, recall and F1 are of the gate: at 0.5, of both, and of the critic at the certified threshold if there is
+    one ("gate_f1" and "gate_f1_certified").
+    """
     p_head = np.asarray(p_head_N, dtype=np.float64)
     right_N = ~test.wrong_N
     figures = {}
+    for gate in (gate_precision, gate_recall, gate_f1):
+        asked = [("", test.scores_N, _EVEN), ("_policy_probability", p_head, _EVEN)]
+        if certified_threshold is not None:
+            asked.append(("_certified", test.scores_N, certified_threshold))
+        for suffix, scores_N, threshold in asked:
+            statistic = partial(gate, scores_N, right_N, threshold=threshold)
+            figures[gate.__name__ + suffix] = statistic_interval(statistic, test.session_of_N, seed=seed)
     for measure in (auroc, ece, brier, aurc, augrc):
         for suffix, scores_N in (("", test.scores_N), ("_policy_probability", p_head)):
             statistic = partial(measure, scores_N, right_N)

@@ -4,10 +4,20 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sklearn.metrics import brier_score_loss, roc_auc_score
+from sklearn.metrics import brier_score_loss, precision_recall_fscore_support, roc_auc_score
 
 from selective_autonomy.errors import SplitError
-from selective_autonomy.evaluation.metrics import augrc, aurc, auroc, brier, ece, risk_coverage
+from selective_autonomy.evaluation.metrics import (
+    augrc,
+    aurc,
+    auroc,
+    brier,
+    ece,
+    gate_f1,
+    gate_precision,
+    gate_recall,
+    risk_coverage,
+)
 
 STEPS = st.lists(st.tuples(st.sampled_from([0.1, 0.3, 0.5, 0.50001, 0.9]), st.booleans()), min_size=2, max_size=40)
 
@@ -67,6 +77,30 @@ def test_brier_is_that_of_scikit_learn() -> None:
     rng = np.random.default_rng(0)
     p, right = rng.random(200), rng.random(200) < 0.5
     assert brier(p, right) == pytest.approx(brier_score_loss(right, p))
+
+
+@given(STEPS, st.sampled_from([0.0, 0.3, 0.5, 0.9, 1.0]), st.data())
+def test_the_gates_figures_are_the_macro_averages_of_scikit_learn(
+    steps: list[tuple[float, bool]], threshold: float, data: st.DataObject
+) -> None:
+    scores, right = map(np.array, zip(*steps, strict=True))
+    weight = np.array(data.draw(st.lists(st.integers(1, 3), min_size=scores.size, max_size=scores.size)))
+    got = [m(scores, right, weight, threshold=threshold) for m in (gate_precision, gate_recall, gate_f1)]
+    if right.all() or not right.any():
+        assert np.isnan(got).all()
+    else:
+        expected = precision_recall_fscore_support(
+            right, scores >= threshold, average="macro", sample_weight=weight, zero_division=0
+        )
+        assert got == pytest.approx(expected[:3])
+
+
+def test_the_f1_of_the_gate_is_not_the_harmonic_mean_of_its_precision_and_recall() -> None:
+    # Precision 70.84, recall 73.43, F1 70.96: of one class F1 would be 72.11. A macro average may lie below.
+    assert 2 * 70.84 * 73.43 / (70.84 + 73.43) > 70.96 + 1
+    scores, right = [0.9] * 8 + [0.1] * 2, [True] * 6 + [False] * 2 + [True, False]
+    precision, recall, f1 = (m(scores, right, threshold=0.5) for m in (gate_precision, gate_recall, gate_f1))
+    assert f1 != pytest.approx(2 * precision * recall / (precision + recall), abs=1e-6)
 
 
 @pytest.mark.parametrize(("scores", "right"), [([], []), ([0.5], [True, False]), ([np.nan], [True])])

@@ -84,6 +84,16 @@ def test_the_critic_is_measured_beside_the_policys_probability() -> None:
     assert figures["auroc"].value == auroc(test.scores_N, ~test.wrong_N)
     assert figures["auroc_policy_probability"].value == auroc(p_head, ~test.wrong_N)
     assert figures["auroc"].low < figures["auroc"].value < figures["auroc"].high
+    assert "gate_f1_certified" not in figures
+
+
+def test_the_gate_is_measured_at_a_half_and_at_the_certified_threshold() -> None:
+    test = ScoredSteps(np.array([0.9, 0.6, 0.3, 0.2]), np.array([False, True, False, True]), ["a", "a", "b", "b"])
+    figures = evaluate_critic(test, [0.9, 0.4, 0.8, 0.1], seed=0, certified_threshold=0.8)
+    assert figures["gate_recall"].value == 0.5
+    assert figures["gate_recall_policy_probability"].value == 1
+    assert figures["gate_recall_certified"].value == pytest.approx((1 / 2 + 1) / 2)
+    assert figures["gate_precision_certified"].value == pytest.approx((1 + 2 / 3) / 2)
 
 
 def test_a_threshold_is_measured_by_what_it_executes() -> None:

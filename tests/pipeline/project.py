@@ -23,7 +23,7 @@ BANK = {
         "context": 512, "epochs": 2, "batch_tokens": 2048, "learning_rate": 0.01, "warmup": 0.1, "weight_decay": 0.0,
         "lora_rank": 0, "seed": 1,
     },
-    "critic": {"trees": 20, "leaves": 4, "learning_rate": 0.1, "min_leaf": 5, "seed": 1},
+    "critic": {"kind": "evidence", "trees": 20, "leaves": 4, "learning_rate": 0.1, "min_leaf": 5, "seed": 1},
     "certificate": {"alpha": 0.2, "alpha_session": None, "delta": 0.1, "cuts": 5},
 }  # fmt: skip
 PARAMS = {

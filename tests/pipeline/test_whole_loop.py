@@ -137,7 +137,10 @@ def test_a_second_run_makes_nothing(copied: Loop) -> None:
 
 
 def test_changed_critic_parameters_leave_the_policy_alone(copied: Loop) -> None:
-    write_params(copied.root, critic={"trees": 10, "leaves": 4, "learning_rate": 0.1, "min_leaf": 5, "seed": 1})
+    write_params(
+        copied.root,
+        critic={"kind": "evidence", "trees": 10, "leaves": 4, "learning_rate": 0.1, "min_leaf": 5, "seed": 1},
+    )
     result = run(copied)
     assert result.success, result.errors
     assert result.why["critic"] == "its parameters changed"

@@ -111,6 +111,10 @@ class PrefixCache:
             layer.rewind(shared)
         return CachedPrefix(ids_T[:shared], found.log, found.layers)
 
+    def peek(self, ids_T: NDArray[np.int32]) -> CachedPrefix | None:
+        """The entry of exactly this log, or None. It stays, and its layers are not to be written into."""
+        return self._entries.get(ids_T.tobytes())
+
     def put(self, entry: CachedPrefix) -> None:
         """Store a prefix; the least recently used one goes when there are too many."""
         if self._size == 0:

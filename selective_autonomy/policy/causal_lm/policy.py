@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -69,6 +70,29 @@ class _Opened:
     heads: RankedHeads
     opening: Opening | None
     filled: Filled | None
+
+
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """What a policy lets others read on from: its first model, its prompts, and what it remembers of logs."""
+
+    lm: Any
+    prompter: Prompter
+    cache: PrefixCache
+
+    def keys(self, ids_T: NDArray[np.int32]) -> list[tuple[torch.Tensor, torch.Tensor]]:
+        """Keys and values (1, heads, T, width) of a log in each layer of the first model; only to be read.
+
+        From the cache where they stand there, else by a pass over the log, which is then not remembered.
+        """
+        found = self.cache.peek(ids_T)
+        if found is None:
+            cache = DynamicCache()
+            ids = torch.from_numpy(ids_T.astype(np.int64))[None].to(self.lm.device)
+            self.lm.base_model(input_ids=ids, past_key_values=cache, use_cache=True)
+            return [(layer.keys, layer.values) for layer in cache.layers]
+        layers = found.layers[: self.lm.config.num_hidden_layers]
+        return [(layer.keys[:, :, : len(ids_T)], layer.values[:, :, : len(ids_T)]) for layer in layers]
 
 
 class CausalLMPolicy:
@@ -196,6 +220,12 @@ class CausalLMPolicy:
                 ]
                 proposals += self._finish(opened, befores)
         return proposals
+
+    @contextmanager
+    def shared(self) -> Iterator[Shared]:
+        """For a critic that goes on from this policy; within, nobody else asks the policy."""
+        with self._lock:
+            yield Shared(self._model.lm, self._prompter, self._cache)
 
     def tokens_read(self, session: Session) -> int:
         """Tokens of the one pass of `replay`: each window up to its last operator marker."""

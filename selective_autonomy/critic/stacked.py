@@ -1,0 +1,179 @@
+"""The stacked critic: what the policy says of itself, what its model says of the action, and what the evidence says.
+
+Two ways to join them: a logistic regression on the log-odds of all, or the trees of the evidence critic with the
+generative critic's log-odds as one column more. The one that predicts unseen sessions of fit better is kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import lightgbm
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.linear_model import LogisticRegression
+
+from selective_autonomy.critic.boosted import boost, boosted_log_odds, boosted_out_of_fold, gain_shares, read_booster
+from selective_autonomy.critic.by_action import Calibration
+from selective_autonomy.critic.card import read_card, write_card
+from selective_autonomy.critic.cross_fitting import checked_labels, held_out, session_folds
+from selective_autonomy.critic.evidence import NAMES, Evidence
+from selective_autonomy.critic.generative import causal_lm, fit_verdict, judge, load_verdict, save_verdict
+from selective_autonomy.critic.policy_probability import log_odds
+from selective_autonomy.critic.verdicts import Verdict
+from selective_autonomy.errors import ModelError
+from selective_autonomy.params import StackedParams
+from selective_autonomy.policy.protocol import Policy, Proposal
+from selective_autonomy.traces.schema import Session
+
+if TYPE_CHECKING:
+    from selective_autonomy.policy.causal_lm.policy import CausalLMPolicy
+
+COLUMNS = ("p_head", "log_prob", "generative", "evidence")  # whose log-odds the logistic regression joins
+_TREE_COLUMNS = (*NAMES, "generative")
+_MOST = 12.0  # log-odds beyond it say nothing more, and would rule a regression
+_BOOSTER = "critic.txt"
+
+
+@dataclass(frozen=True)
+class Weights:
+    """A logistic regression on log-odds: `slope_F` in the order of `COLUMNS`."""
+
+    slope_F: tuple[float, ...]
+    intercept: float
+
+    @classmethod
+    def fit(cls, x_NF: NDArray[np.float64], accepted_N: NDArray[np.bool_]) -> Weights:
+        model = LogisticRegression(C=1.0).fit(x_NF, accepted_N)
+        return cls(tuple(model.coef_[0].tolist()), float(model.intercept_[0]))
+
+    def __call__(self, x_NF: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.asarray(x_NF @ np.array(self.slope_F) + self.intercept)
+
+
+class StackedCritic:
+    """Implements `Critic`. `weights` None: trees join the parts, else they are one of the parts that it weighs."""
+
+    kind = "stacked"
+
+    def __init__(
+        self,
+        policy: CausalLMPolicy,
+        verdict: Verdict,
+        evidence: Evidence,
+        booster: lightgbm.Booster,
+        weights: Weights | None,
+        calibration: Calibration,
+    ) -> None:
+        self._policy, self._verdict, self._evidence, self._booster = policy, verdict, evidence, booster
+        self._weights, self._calibration = weights, calibration
+
+    @property
+    def calibration(self) -> str:
+        return f"{'trees' if self._weights is None else 'regression'}, {self._calibration.kind}"
+
+    @property
+    def fit_log_loss(self) -> dict[str, float]:
+        return self._calibration.log_loss
+
+    @classmethod
+    def fit(
+        cls,
+        policy: Policy | Path,
+        evidence: Evidence,
+        befores: Sequence[Session],
+        proposals: Sequence[Proposal],
+        accepted_N: ArrayLike,
+        params: StackedParams,
+    ) -> StackedCritic:
+        """Fit the parts and join their out-of-fold scores, all on the same folds. Sees: fit (`evidence` saw train).
+
+        Raises:
+            ModelError: the policy is no causal language model; or as `BoostedCritic.fit`.
+        """
+        accepted = checked_labels(accepted_N, len(befores))
+        fold_N = session_folds([before.session_id for before in befores], params.seed)
+        going_on = causal_lm(policy)
+        verdict, generative_N = fit_verdict(going_on, befores, proposals, accepted, fold_N, params.generative)
+        x_NF = evidence.featurise(befores, proposals)
+        evidence_N = boosted_out_of_fold(x_NF, accepted, fold_N, params.evidence)
+        joined_NF = _columns(proposals, generative_N, evidence_N)
+        regression_N = np.empty(accepted.size)
+        for held_N in held_out(fold_N, accepted):
+            regression_N[held_N] = Weights.fit(joined_NF[~held_N], accepted[~held_N])(joined_NF[held_N])
+        wide_NF = np.column_stack([x_NF, generative_N])
+        trees_N = boosted_out_of_fold(wide_NF, accepted, fold_N, params.evidence, _TREE_COLUMNS)
+        by_weights, by_trees = (
+            Calibration.fit(raw_N, proposals, accepted, fold_N) for raw_N in (regression_N, trees_N)
+        )
+        if by_weights.log_loss["chosen"] <= by_trees.log_loss["chosen"]:
+            booster, weights = boost(x_NF, accepted, params.evidence), Weights.fit(joined_NF, accepted)
+            return cls(going_on, verdict, evidence, booster, weights, by_weights)
+        booster = boost(wide_NF, accepted, params.evidence, _TREE_COLUMNS)
+        return cls(going_on, verdict, evidence, booster, None, by_trees)
+
+    def p_accept(self, befores: Sequence[Session], proposals: Sequence[Proposal]) -> NDArray[np.float64]:
+        """`p_accept_N` strictly inside (0, 1)."""
+        if not befores and not proposals:
+            return np.empty(0)
+        x_NF = self._evidence.featurise(befores, proposals)
+        generative_N = judge(self._policy, self._verdict, befores, proposals)
+        if self._weights is None:
+            raw_N = boosted_log_odds(self._booster, np.column_stack([x_NF, generative_N]))
+        else:
+            raw_N = self._weights(_columns(proposals, generative_N, boosted_log_odds(self._booster, x_NF)))
+        return self._calibration(raw_N, proposals)
+
+    def cuts(self, count: int) -> NDArray[np.float64]:
+        """At quantiles of the cross-fitted scores of the fit split."""
+        return self._calibration.cuts(count)
+
+    def importances(self) -> dict[str, float]:
+        """Of trees: shares of the gain; of a regression: shares of the sizes of its slopes."""
+        if self._weights is None:
+            return gain_shares(self._booster, _TREE_COLUMNS)
+        size_F = np.abs(self._weights.slope_F)
+        shares = zip(COLUMNS, (size_F / (size_F.sum() or 1.0)).tolist(), strict=True)
+        return dict(sorted(shares, key=lambda one: -one[1]))
+
+    def save(self, out: Path) -> None:
+        """Write the parts, the calibration and, last, `critic.json` into `out`."""
+        out.mkdir(parents=True, exist_ok=True)
+        self._evidence.save(out)
+        (out / _BOOSTER).write_text(self._booster.model_to_string(), encoding="utf-8")
+        self._calibration.save(out)
+        weights = None if self._weights is None else [*self._weights.slope_F, self._weights.intercept]
+        write_card(out, self.kind, base=save_verdict(self._verdict, self._policy, out), weights=weights)
+
+    @classmethod
+    def load(cls, path: Path, policy: Policy | Path) -> StackedCritic:
+        """Read what `save` wrote.
+
+        Raises:
+            ModelError: a file is missing or damaged, or it was fitted for another policy.
+        """
+        going_on, card = causal_lm(policy), read_card(path)
+        verdict = load_verdict(path, going_on, card.get("base"))
+        evidence, calibration = Evidence.load(path), Calibration.load(path)
+        try:
+            stated = card["weights"]
+            weights = None if stated is None else Weights(tuple(map(float, stated[:-1])), float(stated[-1]))
+        except (KeyError, TypeError, ValueError, IndexError) as err:
+            raise ModelError(f"{path} states no weights: {err!r}; fit the critic again") from err
+        if weights is not None and len(weights.slope_F) != len(COLUMNS):
+            raise ModelError(
+                f"{path} has {len(weights.slope_F)} weights, expected {len(COLUMNS)}; fit the critic again"
+            )
+        booster = read_booster(path / _BOOSTER, len(_TREE_COLUMNS) if weights is None else len(NAMES))
+        return cls(going_on, verdict, evidence, booster, weights, calibration)
+
+
+def _columns(
+    proposals: Sequence[Proposal], generative_N: NDArray[np.float64], evidence_N: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """`x_NF`, in the order of `COLUMNS`."""
+    own = [log_odds(proposals, "head"), log_odds(proposals, "action")]
+    return np.column_stack([np.clip(column, -_MOST, _MOST) for column in (*own, generative_N, evidence_N)])
