@@ -57,7 +57,8 @@ class Calibration:
             found = _own(raw_N[at], accepted_N[at], fold_N[at], chosen.p_N[at])
             if found is not None:
                 own[action_type], p_N[at] = found.calibrator, found.p_N
-        losses: dict[str, float] = {**chosen.log_loss, "chosen": float(row_log_loss(p_N, accepted_N).mean())}
+        losses = {str(kind): loss for kind, loss in chosen.log_loss.items()}
+        losses["chosen"] = float(row_log_loss(p_N, accepted_N).mean())
         unsorted = cls(chosen.calibrator, own, np.empty(0), losses)
         return cls(chosen.calibrator, own, np.sort(unsorted(raw_N, proposals)), losses)
 

@@ -20,7 +20,8 @@ def venn_abers(
     """
     score_K, place_N = np.unique(raw_N, return_inverse=True)
     weight_K = np.bincount(place_N).astype(np.float64)
-    blocks = _Blocks(np.bincount(place_N, weights=accepted_N.astype(np.float64)), weight_K)
+    right_K = np.bincount(place_N, weights=accepted_N.astype(np.float64)).astype(np.float64)
+    blocks = _Blocks(right_K, weight_K)
     p0_K = np.array([blocks.with_one_more(k, 0.0) for k in range(score_K.size)])
     p1_K = np.array([blocks.with_one_more(k, 1.0) for k in range(score_K.size)])
     return score_K, p0_K, p1_K

@@ -68,7 +68,8 @@ class Verdict:
         inputs = {"input_ids": ids, "position_ids": positions, "attention_mask": mask, "past_key_values": cache}
         read = torch.func.functional_call(base, {**frozen, **self.own}, (), {**inputs, "use_cache": True})
         logits_B2 = read.last_hidden_state[0, last] @ self.rows_2d.T
-        return logits_B2[:, 0] - logits_B2[:, 1]
+        raw_B: torch.Tensor = logits_B2[:, 0] - logits_B2[:, 1]
+        return raw_B
 
 
 def own_weights(lm: Any, layers: int) -> Iterator[tuple[str, torch.nn.Parameter]]:
