@@ -13,6 +13,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from selective_autonomy.critic.operator_habits import NAMES as HABIT_NAMES
+from selective_autonomy.critic.operator_habits import OperatorHabits
 from selective_autonomy.errors import ModelError
 from selective_autonomy.policy.baselines.ngram import HeadNgram, Trigger, situation_of
 from selective_autonomy.policy.protocol import Proposal
@@ -66,6 +68,15 @@ NAMES: tuple[str, ...] = (
     "last_message_words",
     "last_message_asks",
     "last_result_values",  # -1: no result yet
+    # where the policy's own models differ; as if they agreed where only one speaks
+    "least_voice",
+    "voice_spread",
+    "voices_against",  # share of the models that like another head better
+    "last_voice",  # the second view, where there is one
+    "last_voice_second",
+    "last_voice_margin",
+    # who is asked
+    *HABIT_NAMES,
 )
 CATEGORIES: tuple[str, ...] = ("action_type", "head", "trigger", "last_action_type")  # codes, not amounts
 
@@ -73,7 +84,7 @@ _TRIGGERS: tuple[Trigger, ...] = ("start", "customer", "screen", "operator")
 _WORD = re.compile(r"\w+")
 _VOCABULARY = 50_000  # most frequent words of train that count as seen
 _LEAST_P = 1e-9  # log of a smaller probability says nothing more
-_VERSION = 1
+_VERSION = 2
 _FILE, _HEADS_FILE = "evidence.json", "evidence_heads.json"
 
 
@@ -82,9 +93,11 @@ class Evidence:
 
     names = NAMES
 
-    def __init__(self, ngram: HeadNgram, words: frozenset[str], critical: frozenset[str]) -> None:
+    def __init__(
+        self, ngram: HeadNgram, habits: OperatorHabits, words: frozenset[str], critical: frozenset[str]
+    ) -> None:
         """`words`: those of train's customer messages. `critical`: the action types that are gated."""
-        self._ngram, self._words, self._critical = ngram, words, critical
+        self._ngram, self._habits, self._words, self._critical = ngram, habits, words, critical
 
     @classmethod
     def fit(cls, train: Sequence[Session], schema: ProcessSchema) -> Evidence:
@@ -100,6 +113,7 @@ class Evidence:
                     words.update(_WORD.findall(event.text.casefold()))
         return cls(
             HeadNgram.fit(train),
+            OperatorHabits.fit(train),
             frozenset(word for word, _ in words.most_common(_VOCABULARY)),
             frozenset(kind for kind in ACTION_TYPES if schema.tier(kind).tier == "critical"),
         )
@@ -176,12 +190,15 @@ class Evidence:
             len(last_words),
             "?" in last_message,
             -1 if last_result is None else len(last_result.values),
+            *_voices(proposal),
+            *self._habits.row(before.operator_id, situation, [a.head for a in proposal.alternatives]),
         ]
 
     def save(self, out: Path) -> None:
         """Write `evidence.json` and `evidence_heads.json` into the directory `out`."""
         out.mkdir(parents=True, exist_ok=True)
         self._ngram.save(out / _HEADS_FILE)
+        self._habits.save(out)
         data = {
             "version": _VERSION,
             "names": NAMES,
@@ -204,4 +221,19 @@ class Evidence:
             words, critical = frozenset(data["words"]), frozenset(data["critical"])
         except (OSError, ValueError, KeyError, TypeError) as err:
             raise ModelError(f"{path / _FILE} is no evidence file: {err}; fit the critic again") from err
-        return cls(HeadNgram.load(path / _HEADS_FILE), words, critical)
+        return cls(HeadNgram.load(path / _HEADS_FILE), OperatorHabits.load(path), words, critical)
+
+
+def _voices(proposal: Proposal) -> list[float]:
+    """Where the policy's models differ about the proposed head (the first alternative) and the others."""
+    voices_AV = np.array([a.voices or (a.p,) for a in proposal.alternatives])
+    first_V = voices_AV[0]
+    others_V = voices_AV[1:].max(axis=0) if len(voices_AV) > 1 else np.zeros_like(first_V)
+    return [
+        float(first_V.min()),
+        float(first_V.max() - first_V.min()),
+        float((others_V > first_V).mean()),
+        float(first_V[-1]),
+        float(voices_AV[1, -1]) if len(voices_AV) > 1 else 0.0,
+        float(first_V[-1] - others_V[-1]),
+    ]
