@@ -68,13 +68,6 @@ NAMES: tuple[str, ...] = (
     "last_message_words",
     "last_message_asks",
     "last_result_values",  # -1: no result yet
-    # where the policy's own models differ; as if they agreed where only one speaks
-    "least_voice",
-    "voice_spread",
-    "voices_against",  # share of the models that like another head better
-    "last_voice",  # the second view, where there is one
-    "last_voice_second",
-    "last_voice_margin",
     # who is asked
     *HABIT_NAMES,
 )
@@ -190,7 +183,6 @@ class Evidence:
             len(last_words),
             "?" in last_message,
             -1 if last_result is None else len(last_result.values),
-            *_voices(proposal),
             *self._habits.row(before.operator_id, situation, [a.head for a in proposal.alternatives]),
         ]
 
@@ -222,18 +214,3 @@ class Evidence:
         except (OSError, ValueError, KeyError, TypeError) as err:
             raise ModelError(f"{path / _FILE} is no evidence file: {err}; fit the critic again") from err
         return cls(HeadNgram.load(path / _HEADS_FILE), OperatorHabits.load(path), words, critical)
-
-
-def _voices(proposal: Proposal) -> list[float]:
-    """Where the policy's models differ about the proposed head (the first alternative) and the others."""
-    voices_AV = np.array([a.voices or (a.p,) for a in proposal.alternatives])
-    first_V = voices_AV[0]
-    others_V = voices_AV[1:].max(axis=0) if len(voices_AV) > 1 else np.zeros_like(first_V)
-    return [
-        float(first_V.min()),
-        float(first_V.max() - first_V.min()),
-        float((others_V > first_V).mean()),
-        float(first_V[-1]),
-        float(voices_AV[1, -1]) if len(voices_AV) > 1 else 0.0,
-        float(first_V[-1] - others_V[-1]),
-    ]

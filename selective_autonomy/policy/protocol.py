@@ -15,18 +15,13 @@ from selective_autonomy.process.actions import Scalar, UIAction
 from selective_autonomy.traces.schema import Session
 
 MOST_ALTERNATIVES = 8  # of a proposal: evidence for the critic, not a second ranking
-_VOICE_DIGITS = 6  # beyond them float32 speaks, and every log and answer would carry the digits
 
 
 class Alternative(Frozen):
-    """A legal head and its probability among the legal heads; `voices`: what each of the policy's models gives it.
-
-    Empty where a single model speaks. Where they differ, the mean hides a doubt that a critic can use.
-    """
+    """A legal head and its probability among the legal heads."""
 
     head: str
     p: float = Field(ge=0, le=1)
-    voices: tuple[float, ...] = ()
 
 
 class ArgumentEvidence(Frozen):
@@ -65,30 +60,24 @@ class Proposal(Frozen):
 
 @dataclass(frozen=True, slots=True)
 class RankedHeads:
-    """The legal heads of a step, best first, with their probabilities among one another: `p_A` sums to 1.
-
-    `voices_VA`: the probabilities that each of V models gave, of which `p_A` is a mean; None where a single one spoke.
-    """
+    """The legal heads of a step, best first, with their probabilities among one another: `p_A` sums to 1."""
 
     names: tuple[str, ...]
     p_A: NDArray[np.float64]
     log_p_A: NDArray[np.float64]
-    voices_VA: NDArray[np.float64] | None = None
 
     @classmethod
-    def of(cls, names: Sequence[str], scores_A: ArrayLike, voices_VA: NDArray[np.float64] | None = None) -> RankedHeads:
+    def of(cls, names: Sequence[str], scores_A: ArrayLike) -> RankedHeads:
         """Softmax of finite scores (nats), sorted; equal scores keep the order of `names`, which is not empty."""
         scores = np.asarray(scores_A, dtype=np.float64)
         log_p = scores - scores.max()
         log_p = log_p - np.log(np.exp(log_p).sum())
         order = np.argsort(-log_p, kind="stable")
-        voices = None if voices_VA is None else voices_VA[:, order]
-        return cls(tuple(names[i] for i in order), np.exp(log_p[order]), log_p[order], voices)
+        return cls(tuple(names[i] for i in order), np.exp(log_p[order]), log_p[order])
 
     def without(self, count: int) -> RankedHeads:
-        """The ranking without its first `count` heads, probabilities renormalised; the voices stay as they spoke."""
-        voices = None if self.voices_VA is None else self.voices_VA[:, count:]
-        return RankedHeads.of(self.names[count:], self.log_p_A[count:], voices)
+        """The ranking without its first `count` heads, probabilities renormalised."""
+        return RankedHeads.of(self.names[count:], self.log_p_A[count:])
 
     def proposal(self, action: UIAction, arguments: Sequence[ArgumentEvidence], log_prob: float) -> Proposal:
         """The proposal of the first head. `log_prob`: nats, of its arguments alone."""
@@ -98,16 +87,11 @@ class RankedHeads:
             entropy=max(0.0, float(-(self.p_A * self.log_p_A).sum())),
             legal_count=len(self.names),
             alternatives=tuple(
-                Alternative(head=name, p=min(1.0, float(p)), voices=self._voices(place))
-                for place, (name, p) in enumerate(zip(self.names[:MOST_ALTERNATIVES], self.p_A, strict=False))
+                Alternative(head=name, p=min(1.0, float(p)))
+                for name, p in zip(self.names[:MOST_ALTERNATIVES], self.p_A, strict=False)
             ),
             arguments=tuple(arguments),
         )
-
-    def _voices(self, place: int) -> tuple[float, ...]:
-        if self.voices_VA is None:
-            return ()
-        return tuple(round(float(p), _VOICE_DIGITS) for p in self.voices_VA[:, place])
 
 
 class HeadModel(Protocol):

@@ -29,19 +29,18 @@ class SecondView:
         legal: Sequence[Sequence[str]],
         p_NK: NDArray[np.float64],
         known_N: NDArray[np.bool_],
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """The mean of both for N steps, and what this view alone gives. Steps that are not known stay as they were.
+    ) -> NDArray[np.float64]:
+        """The mean of both for N steps. Steps that are not known come back as they were.
 
         Args:
             befores, legal: the open log of each step, and its legal heads.
             p_NK: the first view; a row holds the probabilities of its legal heads, then padding.
         """
-        joined_NK, own_NK = p_NK.copy(), p_NK.copy()
+        joined_NK = p_NK.copy()
         at = np.flatnonzero(known_N).tolist()
         scores = self.heads.scores([befores[n] for n in at], [legal[n] for n in at])
         for n, scores_A in zip(at, scores, strict=True):
             p_A = np.exp(scores_A - scores_A.max())
             count = len(p_A)
-            own_NK[n, :count] = p_A / p_A.sum()
-            joined_NK[n, :count] = (1 - self.weight) * p_NK[n, :count] + self.weight * own_NK[n, :count]
-        return joined_NK, own_NK
+            joined_NK[n, :count] = (1 - self.weight) * p_NK[n, :count] + self.weight * p_A / p_A.sum()
+        return joined_NK

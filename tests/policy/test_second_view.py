@@ -55,8 +55,6 @@ def test_a_proposal_has_the_weighted_mean_of_both_views(folder: Path, cases: lis
         assert len(shared) > 2
         for a in shared:
             assert a.p == pytest.approx(0.6 * p_first[a.head] + 0.4 * p_second[a.head], abs=1e-5)
-            assert a.voices == pytest.approx((p_first[a.head], p_second[a.head]), abs=1e-5)
-        assert all(a.voices == () for a in alone.alternatives)  # one model: there is nothing to differ from
 
 
 def test_replay_cached_and_batched_proposals_are_one(folder: Path, cases: list[Session]) -> None:
@@ -77,13 +75,11 @@ def test_it_says_nothing_where_a_procedure_is_unknown(folder: Path, cases: list[
     befores = [step.before for step in steps(cases[0])][:2]
     legal = [ranked.names for ranked in second.heads.rank_next(befores)]
     p_NK = np.full((2, max(map(len, legal)) + 1), 0.25)
-    joined, own = second.join(befores, legal, p_NK, np.array([True, False]))
-    assert own[1].tolist() == p_NK[1].tolist()
-    assert own[0, : len(legal[0])].sum() == pytest.approx(1.0)
+    joined = second.join(befores, legal, p_NK, np.array([True, False]))
     assert joined[1].tolist() == p_NK[1].tolist()
     assert joined[0, : len(legal[0])].tolist() != p_NK[0, : len(legal[0])].tolist()
     assert joined[0, len(legal[0]) :].tolist() == p_NK[0, len(legal[0]) :].tolist()
-    assert second.join(befores, legal, p_NK, np.array([False, False]))[0].tolist() == p_NK.tolist()
+    assert second.join(befores, legal, p_NK, np.array([False, False])).tolist() == p_NK.tolist()
 
 
 def test_it_learns_the_chosen_steps_alone(params: CausalLMParams, tmp_path: Path) -> None:

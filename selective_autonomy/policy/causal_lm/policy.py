@@ -260,16 +260,10 @@ class CausalLMPolicy:
         p_MNK = np.stack(
             [self._head_p(model, legal, one, choices, named_N) for model, one in zip(self._models, read, strict=True)]
         )
-        p_NK, voices = p_MNK.mean(axis=0), p_MNK
+        p_NK = p_MNK.mean(axis=0)
         if self._second is not None:
-            p_NK, own_NK = self._second.join(befores, legal, p_NK, named_N.cpu().numpy())
-            voices = np.concatenate([p_MNK, own_NK[None]])
-        return [
-            RankedHeads.of(
-                names, np.log(p_NK[n, : len(names)]), voices[:, n, : len(names)] if len(voices) > 1 else None
-            )
-            for n, names in enumerate(legal)
-        ]
+            p_NK = self._second.join(befores, legal, p_NK, named_N.cpu().numpy())
+        return [RankedHeads.of(names, np.log(row[: len(names)])) for names, row in zip(legal, p_NK, strict=True)]
 
     def _choices(self, befores: Sequence[Session], legal: Sequence[tuple[str, ...]]) -> HeadChoices | None:
         scorer = self._model.scorer
