@@ -62,6 +62,30 @@ def certify(
 
 
 @app.command()
+def noise(
+    small: Annotated[bool, typer.Option("--small", help="A quick look with a tiny model; writes no evidence.")] = False,
+    root: Root = Path(),
+    state: State = None,
+) -> None:
+    """Feedback corrupted on purpose: true risk, automation and time saved, with and without the noise model."""
+    from rich.console import Console
+
+    from dagster_project.bench.noise import noise_table, run_noise_bench
+
+    console = Console()
+    results = run_noise_bench(
+        root=root.resolve(), state=(state or root / ".state").resolve(), console=console, small=small
+    )
+    console.print(noise_table(results))
+    live = results["live"]
+    console.print(
+        f"new cases at {100 * live['flips']:g} % flipped verdicts: "
+        f"{100 * live['session_coverage']['value']:.1f} % worked alone, {100 * live['session_risk']['value']:.1f} % with a truly wrong step, active time "
+        f"{100 * live['active_seconds_change']['value']:+.1f} %"
+    )
+
+
+@app.command()
 def mix(
     source: Annotated[Path | None, typer.Option(help="Folder of STAR; STAR in the environment.")] = None,
     setting: Annotated[str, typer.Option(help="full or quarter: what params.yaml has under mix.")] = "full",

@@ -74,7 +74,7 @@ def confirmed_wrong(rejected_N: ArrayLike, truly_wrong_N: ArrayLike) -> NDArray[
             f"{missing} of {int(rejected.sum())} rejected steps were not adjudicated; adjudicate them, or certify on "
             "raw verdicts"
         )
-    return rejected & (np.nan_to_num(truth) == 1)
+    return np.asarray(rejected & (np.nan_to_num(truth) == 1), dtype=bool)
 
 
 def for_truth(params: CertificateParams, sensitivity: Sensitivity) -> CertificateParams:

@@ -47,7 +47,8 @@ def over_rejecting(said: Verdicts, rate: float, rng: np.random.Generator) -> NDA
 def one_biased_operator(said: Verdicts, rate: float, rng: np.random.Generator) -> NDArray[np.bool_]:
     """The operator with the most verdicts turns a share `rate` of them round."""
     busiest = np.bincount(said.operator_N).argmax()
-    return said.rejected_N ^ ((said.operator_N == busiest) & (rng.random(said.rejected_N.size) < rate))
+    turned_N: NDArray[np.bool_] = (said.operator_N == busiest) & (rng.random(said.rejected_N.size) < rate)
+    return said.rejected_N ^ turned_N
 
 
 def biased_majority(said: Verdicts, rate: float, rng: np.random.Generator) -> NDArray[np.bool_]:
@@ -55,13 +56,15 @@ def biased_majority(said: Verdicts, rate: float, rng: np.random.Generator) -> ND
     operators = int(said.operator_N.max()) + 1
     biased = rng.permutation(operators) < 2 * operators / 3
     blind_N = biased[said.operator_N] & (said.kind_N == np.bincount(said.kind_N).argmax())
-    return said.rejected_N & ~(blind_N & said.wrong_N & (rng.random(said.rejected_N.size) < rate))
+    overlooked_N: NDArray[np.bool_] = blind_N & said.wrong_N & (rng.random(said.rejected_N.size) < rate)
+    return said.rejected_N & ~overlooked_N
 
 
 def end_of_shift(said: Verdicts, rate: float, rng: np.random.Generator) -> NDArray[np.bool_]:
     """In the last third of a shift reading gives way to accepting, for up to a share `rate` at its end."""
     hurry_N = np.clip((said.shift_N - 2 / 3) * 3, 0, 1) * rate
-    return said.rejected_N & (rng.random(said.rejected_N.size) >= hurry_N)
+    read_N: NDArray[np.bool_] = rng.random(said.rejected_N.size) >= hurry_N
+    return said.rejected_N & read_N
 
 
 CORRUPTIONS: dict[str, tuple[Corruption, tuple[float, ...]]] = {
