@@ -50,7 +50,7 @@ up: setup ## Dagster UI, MLflow UI and the service, for looking around; Ctrl-C s
 bench-mix: setup ## corrections back into training, mixed with logs and as preferences, on STAR (about an hour)
 	@$(RUN) bench mix
 
-bench-certify: setup ## threshold rules, ours and others', on the same draws of a simulated critic (some minutes)
+bench-certify: star ## threshold rules, ours and others', on the same draws of a simulated critic and of STAR (some minutes)
 	@$(RUN) bench certify
 
 bench-noise: star ## noisy and biased feedback on purpose: true risk with and without the noise model (about an hour)

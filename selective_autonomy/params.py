@@ -305,8 +305,9 @@ class NoiseParams(Frozen):
 
     `train`: cases of the embedded desk that its policy is trained on, for `epochs`; `fit`, `calibrate`, `test`:
     sessions of each draw, from `pool` further cases. `seeds`: draws of sessions and of noise;
-    `star_seeds`: of noise alone, for STAR's splits stay. `live_seeds`: draws whose certificate (calibrate and test sessions) then works `new_cases` fresh
-    cases, beside as many that people work alone.
+    `star_seeds`: of noise alone, for STAR's splits stay. `live_seeds`: draws
+    whose certificate (calibrate and test sessions) then works `new_cases` fresh cases, beside as many that people work
+    alone.
     """
 
     train: int = Field(gt=0)

@@ -46,14 +46,17 @@ def certify(
         bool, typer.Option("--small", help="A few draws of the smallest size; writes no evidence.")
     ] = False,
     root: Root = Path(),
+    state: State = None,
 ) -> None:
-    """Coverage and broken promises of threshold rules, ours and others', on a simulated critic."""
+    """Coverage and broken promises of threshold rules, ours and others', on a simulated critic and STAR's scores."""
     from rich.console import Console
 
     from dagster_project.bench.certify import certify_table, run_certify_bench
 
     console = Console()
-    results = run_certify_bench(root=root.resolve(), console=console, small=small)
+    results = run_certify_bench(
+        root=root.resolve(), state=(state or root / ".state").resolve(), console=console, small=small
+    )
     console.print(certify_table(results))
     console.print(
         f"a million scored steps certified in {results['certify_1m_seconds']:.2f} s; "
@@ -78,10 +81,13 @@ def noise(
     )
     console.print(noise_table(results))
     live = results["live"]
+    figures = {
+        name: 100 * live[name]["value"] for name in ("session_coverage", "session_risk", "active_seconds_change")
+    }
     console.print(
-        f"new cases at {100 * live['flips']:g} % flipped verdicts: "
-        f"{100 * live['session_coverage']['value']:.1f} % worked alone, {100 * live['session_risk']['value']:.1f} % with a truly wrong step, active time "
-        f"{100 * live['active_seconds_change']['value']:+.1f} %"
+        f"new cases at {100 * live['flips']:g} % flipped verdicts: {figures['session_coverage']:.1f} % worked alone, "
+        f"{figures['session_risk']:.1f} % with a truly wrong step, active time "
+        f"{figures['active_seconds_change']:+.1f} %"
     )
 
 
