@@ -100,7 +100,9 @@ def certify_table(evidence: Mapping[str, Any]) -> str:
             marked = f"**{value}**" if rules[name]["coverage"] == best > 0 and name != "naive" else value
             shown.append(f"{marked} ({100 * rules[name]['violation_rate']:.0f})")
         lines.append(f"| {alpha} | {n} | {100 * rules['oracle']['coverage']:.1f} | {' | '.join(shown)} |")
-    about = f"Mean coverage over {results['draws']} draws at delta {results['delta']:g}, in brackets draws whose true risk "
+    about = (
+        f"Mean coverage over {results['draws']} draws at delta {results['delta']:g}, in brackets draws whose true risk "
+    )
     about += "is above alpha; bold: the most of those that promise something. All in %. "
     return "\n".join([*lines, "", about + _source(evidence)])
 
@@ -119,13 +121,19 @@ def noise_table(corpus: str) -> Callable[[Mapping[str, Any]], str]:
                 shown = []
                 for rule in rules:
                     risk, broken = 100 * cell[rule]["promised_risk"], cell[rule]["violation_rate"] > 0
-                    shown.append(f"{'**' if broken else ''}{risk:.1f}{'**' if broken else ''} / {100 * cell[rule][runs]:.1f}")
+                    shown.append(
+                        f"{'**' if broken else ''}{risk:.1f}{'**' if broken else ''} / {100 * cell[rule][runs]:.1f}"
+                    )
                 caught = cell["certificate_noise_model"].get("probes_caught")
                 caught_shown = "–" if caught is None else f"{100 * caught:.0f}"
-                lines.append(f"| {name.replace('_', ' ')} | {100 * float(rate):.0f} | {' | '.join(shown)} | {caught_shown} |")
+                lines.append(
+                    f"| {name.replace('_', ' ')} | {100 * float(rate):.0f} | {' | '.join(shown)} | {caught_shown} |"
+                )
         cell = next(iter(next(iter(grid.values())).values()))
         draws, alpha = cell["naive"]["draws"], 100 * cell["alpha"]
-        what = "sessions with a truly wrong executed step / worked alone" if corpus == "desk" else "wrong / executed steps"
+        what = (
+            "sessions with a truly wrong executed step / worked alone" if corpus == "desk" else "wrong / executed steps"
+        )
         about = f"Mean over {draws} draws: {what}, %; promised at most {alpha:g} %, bold: some draw was above. "
         return "\n".join([*lines, "", about + _source(evidence)])
 
@@ -135,7 +143,9 @@ def noise_table(corpus: str) -> Callable[[Mapping[str, Any]], str]:
 def live_table(evidence: Mapping[str, Any]) -> str:
     """New cases, worked under certificates from noisy feedback, beside people alone."""
     live = evidence["results"]["live"]
-    lines = [f"| {live['cases']['gated']} gated cases, {live['cases']['human']} by people alone, by lot | measured | 95 % |"]
+    lines = [
+        f"| {live['cases']['gated']} gated cases, {live['cases']['human']} by people alone, by lot | measured | 95 % |"
+    ]
     lines.append("|---|---|---|")
     for name, label, factor, unit in (
         ("session_coverage", "sessions automated end to end", 100, " %"),
@@ -150,7 +160,7 @@ def live_table(evidence: Mapping[str, Any]) -> str:
     about = (
         f"{seeds} certificates from as many draws of feedback with {100 * live['flips']:g} % of verdicts flipped; "
         f"{live['refused']} refused, {over} refuted by its own cases (exact test at 5 %). Not worse than people by "
-        f"{100 * live['outcome_margin']:g} points: {'yes' if live['outcome_not_worse'] else 'no'}; equivalent within them: "
+        f"{100 * live['outcome_margin']:g} points: {'yes' if live['outcome_not_worse'] else 'no'}; equivalent: "
         f"{'yes' if live['outcome_equivalent'] else 'no'}. "
     )
     return "\n".join([*lines, "", about + _source(evidence)])

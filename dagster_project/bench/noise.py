@@ -56,6 +56,9 @@ def run_noise_bench(*, root: Path, state: Path, console: Console, small: bool) -
     started = time.monotonic()
     params = load_params(root / "params.yaml")
     setting = params.noise["small" if small else "full"]
+    paths = ProcessPaths(root, state, "star")
+    if not small and not paths.feedback.exists():
+        raise ModelError(f"{paths.feedback} is missing: run `make star` first, its replayed feedback is corrupted here")
     desk = params.process("broadband")
     folder = state / "bench" / "noise" / ("small" if small else "full")
     promise = CertificateParams(
@@ -70,7 +73,7 @@ def run_noise_bench(*, root: Path, state: Path, console: Console, small: bool) -
     _shared["desk"] = (pool, promise, desk, setting.probes)
     results["desk"] = _grid("desk", draws, console, rates=1 if small else None)
     if not small:
-        paths, star = ProcessPaths(root, state, "star"), params.process("star")
+        star = params.process("star")
         star_pool, star_draw = _star(paths, star)
         _shared["star"] = (star_pool, promise.model_copy(update={"alpha_session": None}), star, setting.probes)
         results["star"] = _grid("star", [star_draw] * setting.star_seeds, console, rates=None)
@@ -128,10 +131,6 @@ def desk_pool(folder: Path, desk: ProcessParams, setting: NoiseParams) -> tuple[
 
 def _star(paths: ProcessPaths, star: ProcessParams) -> tuple[Pool, Draw]:
     """STAR's replayed feedback: what the operator did is the truth, and the verdicts are as good as they can be."""
-    if not paths.feedback.exists():
-        raise ModelError(
-            f"{paths.feedback} is missing: run `make star` first, its replayed feedback is what is corrupted"
-        )
     schema = load_process(paths.schema)
     sessions = sessions_of(paths, "train", "fit", "calibrate", "test")
     judged = read_judged(paths.feedback, {split: sessions[split] for split in ("fit", "calibrate", "test")})
