@@ -56,10 +56,9 @@ class AuditRates(Frozen):
 
     @model_validator(mode="after")
     def _least_is_the_least(self) -> AuditRates:
-        higher = {**self.actions, **({} if self.doubtful is None else {"at the threshold": self.doubtful})}
-        for name, rate in higher.items():
+        for rate in (*self.actions.values(), *(() if self.doubtful is None else (self.doubtful,))):
             if not self.least <= rate <= 1:
-                raise ValueError(f"the audit rate {name} is {rate}, expected at least {self.least} and at most 1")
+                raise ValueError(f"got an audit rate {rate}, expected at least {self.least} (the least) and at most 1")
         return self
 
     def of(self, action: ActionType, p_accept: float, threshold: float) -> float:

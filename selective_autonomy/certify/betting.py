@@ -6,8 +6,8 @@ has probability at most delta (Ville 1939; Shafer 2021; Waudby-Smith & Ramdas 20
 daily, or stops when it suits, breaks nothing.
 
 Fixed stakes have two merits beside O(1) memory. The capital does not depend on the order of the units, so it can be
-recomputed from a log. And where the risk moves, the capital at a moment still tests the *average* risk up to that
-moment: with a fixed stake s and conditional means m_i of what is lost, prod(1 - s x_i) is at most a supermartingale times
+recomputed from a log. And where the risk moves, the capital at a moment still tests the *average* risk up to it: with a
+fixed stake s and conditional means m_i of what is lost, prod(1 - s x_i) is at most a supermartingale times
 exp(-s sum m_i), and the last factor is at most 1 while sum m_i >= 0.
 """
 

@@ -19,7 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from selective_autonomy.certify.audit import keyed_uniform
-from selective_autonomy.certify.recertification import Recertification, RecertificationPlan
+from selective_autonomy.certify.recertification import Recertification
+from selective_autonomy.certify.recertification_state import RecertificationPlan, RecertificationState
 from selective_autonomy.certify.weights import SelectiveLabels
 from selective_autonomy.evaluation.simulated_critic import SimulatedCritic
 from selective_autonomy.params import CertificateParams
@@ -67,7 +68,7 @@ def recalibrate_daily(
     names = [str(s) for s in session_N]
     least = audit_rate if use == "weighted" else 1.0
     plan = RecertificationPlan.fixed_by(scores_N, names, params, most_steps=MOST_STEPS, least_propensity=least)
-    recertification = Recertification(plan, params)
+    recertification = Recertification(RecertificationState.begun(plan, params))
     coverage_D, risk_D, audited_D = np.zeros(days), np.zeros(days), np.zeros(days, dtype=np.int64)
     for day in range(days):
         scores_N, wrong_N, session_N = critic.draw_sessions(
@@ -83,7 +84,10 @@ def recalibrate_daily(
             ],
             dtype=bool,
         )
-        recertification.observe(_labels(use, scores_N, wrong_N, names, executed_N, drawn_N, audit_rate))
+        recertification.observe(
+            _labels(use, scores_N, wrong_N, names, executed_N, drawn_N, audit_rate),
+            least_propensity=1.0 if threshold is None else least,
+        )
         audited_D[day] = drawn_N.sum()
         if recertification.threshold is not None:
             coverage_D[day] = critic.coverage(recertification.threshold)
