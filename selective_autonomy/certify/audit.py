@@ -6,7 +6,6 @@ therefore audited, with a probability that is known and logged: `certify.weights
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 import math
 
@@ -117,7 +116,7 @@ def _digest(key: bytes, parts: tuple[str, ...]) -> str:
     # Lengths first: ("ab", "c") and ("a", "bc") are different steps.
     encoded = [part.encode() for part in parts]
     message = b"".join(len(part).to_bytes(8, "big") + part for part in encoded)
-    return hmac.new(key, message, hashlib.sha256).hexdigest()
+    return hmac.digest(key, message, "sha256").hex()
 
 
 def _as_uniform(digest: str) -> float:
