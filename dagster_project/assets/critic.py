@@ -55,7 +55,7 @@ def critic(context: dg.AssetExecutionContext, workspace: Workspace, mlflow: Mlfl
 @process_asset(
     group="models",
     kinds={"python", "mlflow"},
-    code=("selective_autonomy/certify", "dagster_project/certification.py"),
+    code=("selective_autonomy/certify", "dagster_project/certification.py", "dagster_project/true_risk.py"),
     params=("certificate", "feedback"),
     deps=[validated_traces, splits, policy, copilot_feedback, critic],
 )
@@ -65,13 +65,14 @@ def certificate(
     """A threshold with a finite-sample promise, from sessions that neither policy nor critic saw; or a refusal."""
     from dagster_project.certification import certify_process, facts_of
     from dagster_project.process_data import stage_run
+    from dagster_project.true_risk import true_risk_facts
 
     paths, params = workspace.of(context.partition_key), workspace.process_params(context.partition_key)
     with stage_run(context, mlflow, paths, "certificate", "calibrate") as run:
         run.params(params.certificate.model_dump())
         issued = certify_process(paths, params)
         paths.certificate.write_text(issued.model_dump_json(indent=1), encoding="utf-8")
-        facts = facts_of(issued)
+        facts = facts_of(issued) | true_risk_facts(paths, issued)
         run.metrics({name: value for name, value in facts.items() if isinstance(value, float)})
         run.file(paths.certificate)
     facts["mlflow_run"] = dg.MetadataValue.url(run.url)

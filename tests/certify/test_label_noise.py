@@ -63,7 +63,7 @@ def test_a_rejection_that_nobody_looked_at_is_an_error() -> None:
 
 def test_the_truth_keeps_its_promise_where_raw_verdicts_break_it_or_execute_nothing() -> None:
     """250 sessions of 6 steps a draw, 20 % of verdicts on wrong steps overlooked and 15 % of right ones rejected."""
-    rng, draws = np.random.default_rng(1), 120
+    rng, draws = np.random.default_rng(1), 60
     broken_step = broken_session = 0
     coverage, coverage_raw, broken_blind = 0.0, 0.0, 0
     for _ in range(draws):
