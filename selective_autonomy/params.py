@@ -159,13 +159,16 @@ class CriticParams(Frozen):
 class CertificateParams(Frozen):
     """Allowed risk per step and per session, confidence, and the number of cuts that are tested in order.
 
-    `alpha_session` None: no promise about whole sessions is asked for. `delta` is shared by the bounds.
+    `alpha_session` None: no promise about whole sessions is asked for. `delta` is shared by the bounds. `adjudicated`:
+    rejections are looked at again and probes planted, and the promise is about truly wrong steps; needs a feedback
+    source that can say what is true.
     """
 
     alpha: float = Field(gt=0, lt=1)
     alpha_session: float | None = Field(default=None, gt=0, lt=1)
     delta: float = Field(gt=0, lt=1)
     cuts: int = Field(gt=0)
+    adjudicated: bool = False
 
 
 class PublishedSplit(Frozen):

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from selective_autonomy.certify.binomial import fewest_labels
 from selective_autonomy.certify.certificate import Bound, Certificate
 from selective_autonomy.certify.fixed_sequence import quantile_cuts
+from selective_autonomy.certify.label_noise import Sensitivity, for_truth
 from selective_autonomy.certify.sessions import certify_sessions, refused_session_bound, session_bound
 from selective_autonomy.certify.steps import StepTest, TestedCuts, pass_cuts, step_bound
 from selective_autonomy.errors import CertificateError
@@ -37,6 +38,7 @@ def certify(
     critic_digest: str,
     cuts_C: ArrayLike | None = None,
     step_test: StepTest = "deflated",
+    sensitivity: Sensitivity | None = None,
 ) -> Certificate:
     """Certify a threshold on the calibrate split.
 
@@ -56,10 +58,15 @@ def certify(
         cuts_C: thresholds fixed before this split was looked at (`BoostedCritic.cuts`). None: quantiles of
             these scores; label-free, but no longer independent of the steps that are counted above them.
         step_test: "betting" where the step promise must hold at every sample size, at a cost in coverage.
+        sensitivity: the labels are confirmed errors (`label_noise.confirmed_wrong`), and the promise is made about
+            truly wrong steps, with the further assumptions of `label_noise.for_truth`.
 
     Raises:
-        CertificateError: lengths differ, a score is NaN or outside [0, 1], or a label is not 0 / 1.
+        CertificateError: lengths differ, a score is NaN or outside [0, 1], a label is not 0 / 1, or no probe was caught.
     """
+    promised = {"step": params.alpha} | ({} if params.alpha_session is None else {"session": params.alpha_session})
+    if sensitivity is not None:
+        params = for_truth(params, sensitivity)
     scores, wrong, session, ids = _checked(scores_N, wrong_N, session_of_N)
     cuts = quantile_cuts(scores, params.cuts) if cuts_C is None else _checked_cuts(cuts_C)
     delta = params.delta / (1 if params.alpha_session is None else 2)
@@ -82,12 +89,16 @@ def certify(
         assumptions=(
             "sessions are independent draws of the population served, unseen by policy and critic",
             "the steps before a step were done as in the calibrate split: by people",
-            "a label says whether the step was wrong (no label noise)",
+            "a label says whether the step was wrong (no label noise)"
+            if sensitivity is None
+            else "a wrong step is rejected as often as a planted one, and who confirms it is right",
             _STEP_ASSUMPTION[step_test],
             "cuts: quantiles of the calibrate scores, label-free"
             if cuts_C is None
             else "cuts: fixed before the calibrate split was looked at",
         ),
+        sensitivity=sensitivity,
+        promised=promised,
     )
 
 
@@ -119,6 +130,7 @@ def verify_certificate(
         critic_digest=certificate.critic_digest,
         cuts_C=cuts_C,
         step_test=step_test,
+        sensitivity=certificate.sensitivity,
     )
     stated, found = certificate.model_dump(mode="json"), again.model_dump(mode="json")
     differing = sorted(name for name in stated if stated[name] != found[name])

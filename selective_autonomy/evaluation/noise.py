@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from selective_autonomy.certify.certificate import Certificate
 from selective_autonomy.certify.certify import certify
-from selective_autonomy.certify.label_noise import Sensitivity, confirmed_wrong, for_truth
+from selective_autonomy.certify.label_noise import Sensitivity, confirmed_wrong
 from selective_autonomy.critic.boosted import BoostedCritic
 from selective_autonomy.critic.evidence import Evidence
 from selective_autonomy.errors import CertificateError, ModelError
@@ -127,7 +127,7 @@ def learn(
     fit_N, calibrate_N = rows_of(pool, draw.fit), rows_of(pool, draw.calibrate)
     rejected_N, wrong_N = pool.verdicts.rejected_N, pool.verdicts.wrong_N
     counted_N = rejected_N
-    asked, adjudicated, sensitivity = promise, 0, None
+    adjudicated, sensitivity = 0, None
     if rule == "certificate_noise_model":
         looked_at_N = np.where(rejected_N & (fit_N | calibrate_N), wrong_N.astype(np.float64), np.nan)
         counted_N = np.zeros_like(rejected_N)
@@ -142,23 +142,24 @@ def learn(
     sessions, errors_N = pool.session_of_N[calibrate_N], counted_N[calibrate_N]
     if rule == "naive":
         return Learned(critic, naive_threshold(scores_N, errors_N, sessions, promise))
-    if sensitivity is not None:
-        try:
-            asked = for_truth(promise, sensitivity)
-        except CertificateError:  # no probe was caught: no promise about what is true
-            return Learned(critic, None, None, adjudicated, sensitivity)
-    issued = certify(
-        scores_N,
-        errors_N,
-        sessions.tolist(),
-        asked,
-        process_id="",
-        loss=LOSSES[rule],
-        splits={},
-        policy_digest="",
-        critic_digest="",
-        cuts_C=critic.cuts(asked.cuts),
-    )
+    try:
+        issued = certify(
+            scores_N,
+            errors_N,
+            sessions.tolist(),
+            promise,
+            process_id="",
+            loss=LOSSES[rule],
+            splits={},
+            policy_digest="",
+            critic_digest="",
+            cuts_C=critic.cuts(promise.cuts),
+            sensitivity=sensitivity,
+        )
+    except CertificateError:
+        if sensitivity is None or sensitivity.caught:
+            raise
+        return Learned(critic, None, None, adjudicated, sensitivity)  # nothing is known of what is overlooked
     return Learned(critic, issued.threshold, issued, adjudicated, sensitivity)
 
 
