@@ -55,9 +55,10 @@ def demo_table(evidence: Mapping[str, Any]) -> str:
         figure = results[name]
         value = "–" if figure["value"] is None else f"{factor * figure['value']:.1f} {unit}"
         lines.append(f"| {label} | {value} | {factor * figure['low']:.1f} … {factor * figure['high']:.1f} |")
+    promise = results.get("promise", "wrong, as operators label them")
     promised = (
         f"Promised at delta {results['delta']}: at most {100 * results['alpha']:.0f} % of executed steps and "
-        f"{100 * results['alpha_session']:.0f} % of sessions {results.get('promise', 'wrong, as operators label them')}. "
+        f"{100 * results['alpha_session']:.0f} % of sessions {promise}. "
     )
     handover = f"A hand-over costs the operator {results['handover_seconds']:.0f} s. "
     return "\n".join([*lines, "", promised + handover + _source(evidence)])
