@@ -62,8 +62,8 @@ def certify(
             truly wrong steps, with the further assumptions of `label_noise.for_truth`.
 
     Raises:
-        CertificateError: lengths differ, a score is NaN or outside [0, 1], a label is not 0 / 1, or `sensitivity` caught
-            no probe.
+        CertificateError: lengths differ, a score is NaN or outside [0, 1], a label is not 0 / 1, or the probes of
+            `sensitivity` were all missed.
     """
     promised = {"step": params.alpha} | ({} if params.alpha_session is None else {"session": params.alpha_session})
     if sensitivity is not None:
