@@ -29,7 +29,7 @@ def certify_process(paths: ProcessPaths, params: ProcessParams) -> Certificate:
     import numpy as np
     import pandas as pd
 
-    from selective_autonomy.certify.certify import certify
+    from selective_autonomy.certify.certify import certify, session_digest
     from selective_autonomy.critic.boosted import BoostedCritic
 
     judged = critical_steps(paths.feedback, load_process(paths.schema), sessions_of(paths, "calibrate"))
@@ -52,6 +52,7 @@ def certify_process(paths: ProcessPaths, params: ProcessParams) -> Certificate:
         **_bindings(paths, params),
         cuts_C=_cuts(paths, params),
         sensitivity=sensitivity,
+        trained_on={session_digest(i) for i, split in read_splits(paths.splits).items() if split in ("train", "fit")},
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -39,6 +39,7 @@ def certify(
     cuts_C: ArrayLike | None = None,
     step_test: StepTest = "deflated",
     sensitivity: Sensitivity | None = None,
+    trained_on: Collection[str] = (),
 ) -> Certificate:
     """Certify a threshold on the calibrate split.
 
@@ -60,11 +61,19 @@ def certify(
         step_test: "betting" where the step promise must hold at every sample size, at a cost in coverage.
         sensitivity: the labels are confirmed errors (`label_noise.confirmed_wrong`), and the promise is made about
             truly wrong steps, with the further assumptions of `label_noise.for_truth`.
+        trained_on: `session_digest` of every session that policy or critic learned from.
 
     Raises:
         CertificateError: lengths differ, a score is NaN or outside [0, 1], a label is not 0 / 1, or the probes of
-            `sensitivity` were all missed.
+            `sensitivity` were all missed; or a session is among `trained_on`.
     """
+    learned = frozenset(trained_on)
+    shared = sorted(s for s in set(session_of_N) if session_digest(s) in learned) if learned else []
+    if shared:
+        raise CertificateError(
+            f"{len(shared)} sessions to certify on were trained on, {shared[0]!r} among them; expected none, for they "
+            "say nothing about what a model has not seen: split again and train again"
+        )
     promised = {"step": params.alpha} | ({} if params.alpha_session is None else {"session": params.alpha_session})
     if sensitivity is not None:
         params = for_truth(params, sensitivity)
@@ -101,6 +110,11 @@ def certify(
         sensitivity=sensitivity,
         promised=promised,
     )
+
+
+def session_digest(session_id: str) -> str:
+    """sha256 of a session's id: tells whether two splits share a session without showing which sessions there are."""
+    return hashlib.sha256(session_id.encode()).hexdigest()
 
 
 def verify_certificate(
@@ -189,7 +203,7 @@ def _checked(
     if scores.size and not bool(np.all((labels == 0) | (labels == 1))):
         bad = int(np.flatnonzero(~((labels == 0) | (labels == 1)))[0])
         raise CertificateError(f"label {bad} is {labels[bad]!r}; expected 0 (right) or 1 (wrong)")
-    ids = sorted(set(session_of_N), key=lambda s: hashlib.sha256(s.encode()).hexdigest())
+    ids = sorted(set(session_of_N), key=session_digest)
     code = {session_id: i for i, session_id in enumerate(ids)}
     session = np.fromiter((code[s] for s in session_of_N), dtype=np.int64, count=scores.size)
     wrong = labels.astype(bool)
