@@ -8,6 +8,18 @@ On a simulated critic the truth is known, so broken promises can be counted on e
 
 The latter two take the certificate's own test, with propensity 1 for every step they count, and so differ in the
 labels alone.
+
+60 days of 40 sessions (1 to 9 steps, correlation 0.3), delta 0.05, 200 seeds of `weighted` and 50 of the others: share
+of seeds that broke the promise on any day; mean coverage after 10, 30 and 60 days; audits a day from day 31 on. The oracle
+covers 0.98 at alpha 0.10 and 0.82 at 0.05.
+
+                          alpha 0.10                               alpha 0.05
+    weighted, all         0.00   0.90 / 0.94 / 0.94   188          0.00   0.25 / 0.73 / 0.76   149
+    weighted, 20 %        0.00   0.85 / 0.89 / 0.90    36          0.00   0.25 / 0.67 / 0.69    27
+    weighted, 5 %         0.00   0.85 / 0.87 / 0.88     9          0.01   0.25 / 0.66 / 0.67     7
+    undisputed, 20 %      1.00   0.96 / 1.00 / 1.00    40          1.00   0.23 / 0.84 / 0.90    35
+    labelled, 20 %        0.00   0.82 / 0.84 / 0.85    34          0.00   0.21 / 0.64 / 0.65    26
+    labelled, 5 %         0.00   0.79 / 0.80 / 0.80     8          0.00   0.21 / 0.61 / 0.62     6
 """
 
 from __future__ import annotations
