@@ -1,12 +1,10 @@
 """Each operator's reliability from several verdicts on one proposal, kept up to date as verdicts come in.
 
 Dawid & Skene (1979): every proposal is truly wrong or right, unseen; an operator says "wrong" of a wrong one with one
-probability (sensitivity) and of a right one with another (false alarm). A first fit is crowd-kit's. After it, a new
-verdict changes the posterior of its own proposal alone and moves the expected counts of those who judged it
-(incremental EM, Neal & Hinton 1998): some microseconds, whatever came before. `settle` then sweeps until nothing moves;
-that is where a fit of everything from nothing ends, too.
-
-Measured: see `tests/labels/test_reliability.py`; crowd-kit alone takes seconds an iteration at 150 000 verdicts.
+probability (sensitivity) and of a right one with another (false alarm). A fit from nothing is crowd-kit's. After it, a
+new verdict changes the posterior of its own proposal alone and moves the expected counts of those who judged it
+(incremental EM, Neal & Hinton 1998): some microseconds, whatever came before. `settle`, from time to time, sweeps over
+all until nothing moves: it ends where the fit from nothing does.
 """
 
 from __future__ import annotations
@@ -23,7 +21,6 @@ from selective_autonomy.frozen import Frozen
 from selective_autonomy.labels.confusion import confusion_intervals, told_apart
 from selective_autonomy.labels.reviews import Review, by_item
 
-_FIRST_FIT = 3_000  # verdicts that crowd-kit begins from: it finds the right optimum, sweeps do the rest faster
 _TINY = 1e-10  # crowd-kit's: no verdict is taken to be impossible
 _CLOSE = 1e-7  # the largest change of a posterior at which a sweep has settled
 _SWEEPS = 2_000
@@ -64,24 +61,18 @@ class Reliability:
 
     @classmethod
     def fit(cls, reviews: Iterable[Review], known: Mapping[str, bool] | None = None) -> Reliability:
-        """Everything from nothing: crowd-kit on the first shared proposals, the rest added, then settled.
+        """Everything from nothing, by crowd-kit.
 
         Args:
             known: item -> truly wrong, where that is known (planted probes, adjudicated proposals).
         """
-        made, verdicts, known = cls(), by_item(reviews), dict(known or {})
-        first, taken = {}, 0
+        made, verdicts = cls(), by_item(reviews)
+        made._known.update(known or {})
+        shared = {item: said for item, said in verdicts.items() if made._teaches(item, said)}
+        p_wrong = _crowd_kit(shared, made._known)
         for item, said in verdicts.items():
-            if taken >= _FIRST_FIT:
-                break
-            if len(said) > 1 or item in known:
-                first[item] = said
-                taken += len(said)
-        for item, p in _crowd_kit(first, known).items():
-            made._set(item, first[item], known.get(item), p)
-        rest = {item: said for item, said in verdicts.items() if item not in first}
-        made.add((Review(i, who, wrong) for i, said in rest.items() for who, wrong in said.items()), known)
-        made.settle()
+            made._set(item, said, None, p_wrong.get(item, 0.0))
+        made._sweep(p_wrong)
         return made
 
     def add(self, reviews: Iterable[Review], known: Mapping[str, bool] | None = None) -> None:
@@ -99,19 +90,11 @@ class Reliability:
             self._set(item, said, truth, self._posterior(said, truth))
 
     def settle(self) -> int:
-        """Sweep over all shared proposals until no posterior moves; how many sweeps it took."""
-        items = [item for item, said in self._verdicts.items() if self._teaches(item, said)]
-        if not items:
-            return 0
-        sweeps, p_I = self._swept(items)
-        self._counts, self._truths = {}, np.zeros(2)
-        for item, p in zip(items, p_I.tolist(), strict=True):
-            self._p[item] = p
-            self._count(item, self._verdicts[item], p, +1.0)
-        for item, said in self._verdicts.items():
-            if not self._teaches(item, said):
-                self._p[item] = self._posterior(said, None)
-        return sweeps
+        """Sweep over all shared proposals, from the majority's word, until no posterior moves; how many sweeps it took.
+
+        Where it ends depends on the verdicts alone and not on the order in which they came.
+        """
+        return self._sweep({item: sum(said.values()) / len(said) for item, said in self._verdicts.items()})
 
     def p_wrong(self) -> dict[str, float]:
         """Item -> P(truly wrong), for every item with a verdict; 0.0 or 1.0 where the truth is known."""
@@ -168,29 +151,46 @@ class Reliability:
             log_odds += math.log(share_T[1] / share_T[0])
         return 1 / (1 + math.exp(-min(max(log_odds, -700.0), 700.0)))
 
-    def _swept(self, items: list[str]) -> tuple[int, NDArray[np.float64]]:
-        names = sorted(self._counts)
-        number = {who: w for w, who in enumerate(names)}
+    def _sweep(self, start: Mapping[str, float]) -> int:
+        items = [item for item, said in self._verdicts.items() if self._teaches(item, said)]
+        if not items:
+            return 0
+        names = {who: w for w, who in enumerate(sorted(self._counts))}
         said = [self._verdicts[item] for item in items]
         item_V = np.repeat(np.arange(len(items)), [len(one) for one in said])
-        operator_V = np.array([number[who] for one in said for who in one])
-        says_V = np.array([wrong for one in said for wrong in one.values()], dtype=np.int64)
-        cell_V = operator_V * 2 + says_V
+        cell_V = np.array([names[who] * 2 + int(wrong) for one in said for who, wrong in one.items()])
         known_I = np.array([item in self._known for item in items])
-        p_I = np.array([self._p[item] for item in items])
-        sweeps = 0
-        while sweeps < _SWEEPS:
-            sweeps += 1
-            counts = [np.bincount(cell_V, weights=w_I[item_V], minlength=2 * len(names)) for w_I in (1 - p_I, p_I)]
-            rates = [np.log(_shares(flat.reshape(-1, 2).astype(np.float64))).ravel() for flat in counts]
-            prior = p_I[~known_I].mean() if not known_I.all() else 0.5
-            odds = math.log(max(prior, _TINY)) - math.log(max(1 - prior, _TINY))
-            log_odds_I = odds + np.bincount(item_V, weights=(rates[1] - rates[0])[cell_V], minlength=len(items))
-            new_I = np.where(known_I, p_I, 1 / (1 + np.exp(-np.clip(log_odds_I, -700, 700))))
-            moved, p_I = float(np.abs(new_I - p_I).max()), new_I
-            if moved < _CLOSE:
-                break
-        return sweeps, p_I
+        start_I = np.array([float(self._known.get(item, start[item])) for item in items])
+        sweeps, p_I = _expectation_maximisation(start_I, known_I, item_V, cell_V)
+        self._counts, self._truths = {}, np.zeros(2)
+        for item, p in zip(items, p_I.tolist(), strict=True):
+            self._p[item] = p
+            self._count(item, self._verdicts[item], p, +1.0)
+        for item, one in self._verdicts.items():
+            if not self._teaches(item, one):
+                self._p[item] = self._posterior(one, None)
+        return sweeps
+
+
+def _expectation_maximisation(
+    p_I: NDArray[np.float64], known_I: NDArray[np.bool_], item_V: NDArray[np.int64], cell_V: NDArray[np.int64]
+) -> tuple[int, NDArray[np.float64]]:
+    """Sweeps and posteriors. `cell_V`: operator * 2 + says. As crowd-kit's, but known truths stay out of the prior:
+    probes are wrong more often than what they stand among."""
+    items, cells = p_I.size, int(cell_V.max()) | 1
+    sweeps, moved = 0, math.inf
+    while moved > _CLOSE and sweeps < _SWEEPS:
+        prior = p_I[~known_I].mean() if not known_I.all() else 0.5
+        joint_TI = []
+        for weight_I, share in ((1 - p_I, 1 - prior), (p_I, prior)):
+            counts = np.bincount(cell_V, weights=weight_I[item_V], minlength=cells + 1).astype(np.float64)
+            log_share_C = np.log(_shares(counts.reshape(-1, 2))).ravel()
+            said_I = np.bincount(item_V, weights=log_share_C[cell_V], minlength=items)
+            joint_TI.append(said_I + math.log(max(share, _TINY)))
+        right_I, wrong_I = joint_TI
+        new_I = np.where(known_I, p_I, np.exp(wrong_I - np.logaddexp(right_I, wrong_I)))
+        moved, p_I, sweeps = float(np.abs(new_I - p_I).max()), new_I, sweeps + 1
+    return sweeps, p_I
 
 
 def _shares(counts: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -211,7 +211,7 @@ def _crowd_kit(verdicts: Mapping[str, Mapping[str, bool]], known: Mapping[str, b
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # crowd-kit 1.4.2 passes `copy` to pandas 3, which ignores it, and says so
-        p = DawidSkene(n_iter=50).fit_predict_proba(
+        p = DawidSkene().fit_predict_proba(
             pd.DataFrame(rows, columns=["task", "worker", "label"]),
             true_labels=pd.Series(truths, dtype="int64") if truths else None,
         )
