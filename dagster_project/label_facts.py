@@ -21,6 +21,6 @@ def label_facts(table: pd.DataFrame) -> dict[str, Any]:
     seconds = table["seconds"].astype("float64")
     if seconds.notna().any():
         paces = rubber_stamps(operators, accepted, seconds.to_numpy(), table["proposal"].str.len().to_numpy())
-        flagged = [pace.operator_id for pace in paces if pace.flagged]
+        flagged = [pace.operator_id for pace in paces if pace.verdict == "flagged"]
         facts["rubber_stamping"] = ", ".join(flagged) or "nobody"
     return facts

@@ -10,8 +10,8 @@ The latter two take the certificate's own test, with propensity 1 for every step
 labels alone.
 
 60 days of 40 sessions (1 to 9 steps, correlation 0.3), delta 0.05, 200 seeds of `weighted` and 50 of the others: share
-of seeds that broke the promise on any day; mean coverage after 10, 30 and 60 days; audits a day from day 31 on. The oracle
-covers 0.98 at alpha 0.10 and 0.82 at 0.05.
+of seeds that broke the promise on any day; mean coverage after 10, 30 and 60 days; audits a day from day 31 on. The
+oracle covers 0.98 at alpha 0.10 and 0.82 at 0.05.
 
                           alpha 0.10                               alpha 0.05
     weighted, all         0.00   0.90 / 0.94 / 0.94   188          0.00   0.25 / 0.73 / 0.76   149
