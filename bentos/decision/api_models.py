@@ -54,15 +54,16 @@ class OpenSession(BaseModel):
     process_version: Id
     procedures: tuple[Id, ...] = Field(min_length=1, max_length=50)
     events: tuple[Event, ...] = Field(max_length=SESSION_EVENTS)
+    operator_id: Id = "unknown"
 
     def as_session(self) -> Session:
-        """The domain's session; who operates it and where it came from are not part of its state."""
+        """The domain's session; where it came from is not part of its state. The critic asks who the operator is."""
         return Session(
             session_id=self.session_id,
             process_id=self.process_id,
             process_version=self.process_version,
             procedures=self.procedures,
-            operator_id="unknown",
+            operator_id=self.operator_id,
             source="service",
             events=self.events,
         )
