@@ -11,6 +11,7 @@ from starlette.requests import Request
 
 from bentos.decision.answers import Refused, invalid_body
 from bentos.decision.settings import BATCH_SESSIONS, SESSION_EVENTS
+from selective_autonomy.certify.audit import AuditDraw
 from selective_autonomy.decision import StepDecision
 from selective_autonomy.gate import DeferReason, Stage
 from selective_autonomy.policy.protocol import Alternative, Proposal
@@ -53,15 +54,16 @@ class OpenSession(BaseModel):
     process_version: Id
     procedures: tuple[Id, ...] = Field(min_length=1, max_length=50)
     events: tuple[Event, ...] = Field(max_length=SESSION_EVENTS)
+    operator_id: Id = "unknown"
 
     def as_session(self) -> Session:
-        """The domain's session; who operates it and where it came from are not part of its state."""
+        """The domain's session; where it came from is not part of its state. The critic asks who the operator is."""
         return Session(
             session_id=self.session_id,
             process_id=self.process_id,
             process_version=self.process_version,
             procedures=self.procedures,
-            operator_id="unknown",
+            operator_id=self.operator_id,
             source="service",
             events=self.events,
         )
@@ -92,7 +94,8 @@ class DecisionAnswer(BaseModel):
     """Execute `proposal.action` on the state with `state_digest`, or defer for `reason`.
 
     `proposal_id` names the proposal in feedback and is the idempotency key to do it under; it, `proposal`,
-    `p_accept` and `threshold` are null when there was none.
+    `p_accept` and `threshold` are null when there was none. `audit`: whether an executed critical step has to be
+    reviewed afterwards, and how likely that was; null for all others, and where no audit is set up.
     """
 
     outcome: Literal["execute", "defer"]
@@ -106,6 +109,7 @@ class DecisionAnswer(BaseModel):
     bundle_version: str | None
     bundle_digest: str | None
     state_digest: str
+    audit: AuditDraw | None
 
 
 def answer_of(decided: StepDecision) -> DecisionAnswer:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from selective_autonomy.certify.binomial import fewest_labels
 from selective_autonomy.certify.certificate import Bound, Certificate
 from selective_autonomy.certify.fixed_sequence import quantile_cuts
+from selective_autonomy.certify.label_noise import Sensitivity, for_truth
 from selective_autonomy.certify.sessions import certify_sessions, refused_session_bound, session_bound
 from selective_autonomy.certify.steps import StepTest, TestedCuts, pass_cuts, step_bound
 from selective_autonomy.errors import CertificateError
@@ -37,6 +38,8 @@ def certify(
     critic_digest: str,
     cuts_C: ArrayLike | None = None,
     step_test: StepTest = "deflated",
+    sensitivity: Sensitivity | None = None,
+    trained_on: Collection[str] = (),
 ) -> Certificate:
     """Certify a threshold on the calibrate split.
 
@@ -56,10 +59,24 @@ def certify(
         cuts_C: thresholds fixed before this split was looked at (`Critic.cuts`). None: quantiles of
             these scores; label-free, but no longer independent of the steps that are counted above them.
         step_test: "betting" where the step promise must hold at every sample size, at a cost in coverage.
+        sensitivity: the labels are confirmed errors (`label_noise.confirmed_wrong`), and the promise is made about
+            truly wrong steps, with the further assumptions of `label_noise.for_truth`.
+        trained_on: `session_digest` of every session that policy or critic learned from.
 
     Raises:
-        CertificateError: lengths differ, a score is NaN or outside [0, 1], or a label is not 0 / 1.
+        CertificateError: lengths differ, a score is NaN or outside [0, 1], a label is not 0 / 1, or the probes of
+            `sensitivity` were all missed; or a session is among `trained_on`.
     """
+    learned = frozenset(trained_on)
+    shared = sorted(s for s in set(session_of_N) if session_digest(s) in learned) if learned else []
+    if shared:
+        raise CertificateError(
+            f"{len(shared)} sessions to certify on were trained on, {shared[0]!r} among them; expected none, for they "
+            "say nothing about what a model has not seen: split again and train again"
+        )
+    promised = {"step": params.alpha} | ({} if params.alpha_session is None else {"session": params.alpha_session})
+    if sensitivity is not None:
+        params = for_truth(params, sensitivity)
     scores, wrong, session, ids = _checked(scores_N, wrong_N, session_of_N)
     cuts = quantile_cuts(scores, params.cuts) if cuts_C is None else _checked_cuts(cuts_C)
     delta = params.delta / (1 if params.alpha_session is None else 2)
@@ -82,13 +99,22 @@ def certify(
         assumptions=(
             "sessions are independent draws of the population served, unseen by policy and critic",
             "the steps before a step were done as in the calibrate split: by people",
-            "a label says whether the step was wrong (no label noise)",
+            "a label says whether the step was wrong (no label noise)"
+            if sensitivity is None
+            else "a wrong step is rejected as often as a planted one, and who confirms it is right",
             _STEP_ASSUMPTION[step_test],
             "cuts: quantiles of the calibrate scores, label-free"
             if cuts_C is None
             else "cuts: fixed before the calibrate split was looked at",
         ),
+        sensitivity=sensitivity,
+        promised=promised,
     )
+
+
+def session_digest(session_id: str) -> str:
+    """sha256 of a session's id: tells whether two splits share a session without showing which sessions there are."""
+    return hashlib.sha256(session_id.encode()).hexdigest()
 
 
 def verify_certificate(
@@ -119,6 +145,7 @@ def verify_certificate(
         critic_digest=certificate.critic_digest,
         cuts_C=cuts_C,
         step_test=step_test,
+        sensitivity=certificate.sensitivity,
     )
     stated, found = certificate.model_dump(mode="json"), again.model_dump(mode="json")
     differing = sorted(name for name in stated if stated[name] != found[name])
@@ -176,7 +203,7 @@ def _checked(
     if scores.size and not bool(np.all((labels == 0) | (labels == 1))):
         bad = int(np.flatnonzero(~((labels == 0) | (labels == 1)))[0])
         raise CertificateError(f"label {bad} is {labels[bad]!r}; expected 0 (right) or 1 (wrong)")
-    ids = sorted(set(session_of_N), key=lambda s: hashlib.sha256(s.encode()).hexdigest())
+    ids = sorted(set(session_of_N), key=session_digest)
     code = {session_id: i for i, session_id in enumerate(ids)}
     session = np.fromiter((code[s] for s in session_of_N), dtype=np.int64, count=scores.size)
     wrong = labels.astype(bool)

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from selective_autonomy.critic.by_action import Calibration
 from selective_autonomy.critic.card import write_card
 from selective_autonomy.critic.cross_fitting import checked_labels, held_out, session_folds
-from selective_autonomy.critic.evidence import CATEGORIES, NAMES, Evidence
+from selective_autonomy.critic.evidence import CATEGORIES, NAMES, Evidence, action_types
 from selective_autonomy.errors import ModelError
 from selective_autonomy.params import EvidenceParams
 from selective_autonomy.policy.protocol import Proposal
@@ -60,22 +60,34 @@ class BoostedCritic:
             ModelError: lengths differ; a label is NaN or not 0 / 1; fewer than two sessions; or all labels
                 (outside some fifth of the sessions) are equal: nothing can be learned from one class.
         """
-        accepted = checked_labels(accepted_N, len(befores))
-        x_NF = evidence.featurise(befores, proposals)
-        fold_N = session_folds([before.session_id for before in befores], params.seed)
+        sessions = [before.session_id for before in befores]
+        return cls.fit_rows(evidence, evidence.featurise(befores, proposals), sessions, accepted_N, params)
+
+    @classmethod
+    def fit_rows(
+        cls,
+        evidence: Evidence,
+        x_NF: NDArray[np.float64],
+        session_of_N: Sequence[str],
+        accepted_N: ArrayLike,
+        params: EvidenceParams,
+    ) -> BoostedCritic:
+        """As `fit`, on rows that `evidence.featurise` made: the same rows with other labels need no second reading."""
+        accepted = checked_labels(accepted_N, len(session_of_N))
+        fold_N = session_folds(session_of_N, params.seed)
         raw_N = boosted_out_of_fold(x_NF, accepted, fold_N, params)
-        calibration = Calibration.fit(raw_N, proposals, accepted, fold_N)
+        calibration = Calibration.fit(raw_N, action_types(x_NF), accepted, fold_N, params.calibration)
         return cls(evidence, boost(x_NF, accepted, params), calibration)
 
     def p_accept(self, befores: Sequence[Session], proposals: Sequence[Proposal]) -> NDArray[np.float64]:
         """`p_accept_N` strictly inside (0, 1). Each row depends on its own pair alone: batch equals single."""
         if not befores and not proposals:
             return np.empty(0)
-        return self._calibration(self.raw(befores, proposals), proposals)
+        return self.p_accept_rows(self.evidence.featurise(befores, proposals))
 
-    def raw(self, befores: Sequence[Session], proposals: Sequence[Proposal]) -> NDArray[np.float64]:
-        """`raw_N`: log-odds before calibration."""
-        return boosted_log_odds(self._booster, self.evidence.featurise(befores, proposals))
+    def p_accept_rows(self, x_NF: NDArray[np.float64]) -> NDArray[np.float64]:
+        """`p_accept_N` of at least one row that `evidence.featurise` made."""
+        return self._calibration(boosted_log_odds(self._booster, x_NF), action_types(x_NF))
 
     def cuts(self, count: int) -> NDArray[np.float64]:
         """`count` thresholds, strictest first, at quantiles of the cross-fitted scores of the fit split.

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from selective_autonomy.certify.fixed_sequence import quantile_cuts
 from selective_autonomy.critic.calibration import Calibrator, Chosen, fit_calibrator, row_log_loss
 from selective_autonomy.errors import ModelError
+from selective_autonomy.params import CalibrationParams
 from selective_autonomy.policy.protocol import Proposal
 
 _CALIBRATORS, _SCORES = "calibrator.json", "fit_scores.json"
@@ -36,9 +37,10 @@ class Calibration:
     def fit(
         cls,
         raw_N: NDArray[np.float64],
-        proposals: Sequence[Proposal],
+        type_N: NDArray[np.str_],
         accepted_N: NDArray[np.bool_],
         fold_N: NDArray[np.int64],
+        params: CalibrationParams,
     ) -> Calibration:
         """Choose and fit the maps. Sees: fit only.
 
@@ -47,25 +49,24 @@ class Calibration:
 
         Args:
             raw_N: log-odds by a model that did not see the row's fold.
+            type_N: the type of each row's action.
             accepted_N, fold_N: as in `fit_calibrator`.
         """
-        chosen = fit_calibrator(raw_N, accepted_N, fold_N)
+        chosen = fit_calibrator(raw_N, accepted_N, fold_N, params.maps)
         p_N, own = chosen.p_N.copy(), {}
-        type_N = _types(proposals)
-        for action_type in np.unique(type_N).tolist():
+        for action_type in np.unique(type_N).tolist() if params.by_action else ():
             at = type_N == action_type
-            found = _own(raw_N[at], accepted_N[at], fold_N[at], chosen.p_N[at])
+            found = _own(raw_N[at], accepted_N[at], fold_N[at], chosen.p_N[at], params)
             if found is not None:
                 own[action_type], p_N[at] = found.calibrator, found.p_N
         losses = {str(kind): loss for kind, loss in chosen.log_loss.items()}
         losses["chosen"] = float(row_log_loss(p_N, accepted_N).mean())
         unsorted = cls(chosen.calibrator, own, np.empty(0), losses)
-        return cls(chosen.calibrator, own, np.sort(unsorted(raw_N, proposals)), losses)
+        return cls(chosen.calibrator, own, np.sort(unsorted(raw_N, type_N)), losses)
 
-    def __call__(self, raw_N: NDArray[np.float64], proposals: Sequence[Proposal]) -> NDArray[np.float64]:
-        """`p_accept_N` strictly inside (0, 1)."""
+    def __call__(self, raw_N: NDArray[np.float64], type_N: NDArray[np.str_]) -> NDArray[np.float64]:
+        """`p_accept_N` strictly inside (0, 1), of rows with these action types."""
         p_N = self.pooled(raw_N)
-        type_N = _types(proposals)
         for action_type, calibrator in self.own.items():
             at = type_N == action_type
             p_N[at] = calibrator(raw_N[at])
@@ -111,16 +112,18 @@ def _own(
     accepted_N: NDArray[np.bool_],
     fold_N: NDArray[np.int64],
     pooled_p_N: NDArray[np.float64],
+    params: CalibrationParams,
 ) -> Chosen | None:
     """The map of one action type's rows; None where the pooled one is as good, or there is too little to tell."""
     for fold in np.unique(fold_N):
         rest = accepted_N[fold_N != fold]
         if not rest.size or rest.all() or not rest.any():
             return None
-    found = fit_calibrator(raw_N, accepted_N, fold_N)
+    found = fit_calibrator(raw_N, accepted_N, fold_N, params.maps)
     gain_N = row_log_loss(pooled_p_N, accepted_N) - row_log_loss(found.p_N, accepted_N)
     return found if gain_N.mean() > gain_N.std() / np.sqrt(gain_N.size) else None
 
 
-def _types(proposals: Sequence[Proposal]) -> NDArray[np.str_]:
+def types_of(proposals: Sequence[Proposal]) -> NDArray[np.str_]:
+    """`type_N`: the type of each proposed action."""
     return np.array([proposal.action.type for proposal in proposals], dtype=np.str_)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,8 +13,8 @@ from sklearn.linear_model import LogisticRegression
 
 from selective_autonomy.critic.venn_abers import merged, venn_abers
 from selective_autonomy.errors import ModelError
+from selective_autonomy.params import CalibrationMap
 
-Kind = Literal["platt", "isotonic", "venn_abers"]
 _EDGE = 1e-6  # probabilities stay this far from 0 and 1: no finite sample shows certainty
 # Isotonic fits map long stretches to one value; a certificate can only cut between values, so it would
 # lose every cut inside a plateau. Blending in this much of the raw probability keeps the order of the raw score
@@ -31,7 +31,7 @@ class Calibrator:
     outside; the points of the second are exact, and between two of them p lies between theirs.
     """
 
-    kind: Kind
+    kind: CalibrationMap
     x: tuple[float, ...]
     y: tuple[float, ...]
 
@@ -60,7 +60,7 @@ class Calibrator:
             kind, x, y = data["kind"], tuple(map(float, data["x"])), tuple(map(float, data["y"]))
         except (ValueError, KeyError, TypeError) as err:
             raise ModelError(f"{what} is no calibrator: {err!r}; fit the critic again") from err
-        if kind not in get_args(Kind) or not x or len(x) != len(y) or not np.all(np.isfinite([*x, *y])):
+        if kind not in get_args(CalibrationMap) or not x or len(x) != len(y) or not np.all(np.isfinite([*x, *y])):
             raise ModelError(f"{what} is no calibrator: got kind {kind!r}, {len(x)} and {len(y)} points")
         return cls(kind, x, y)
 
@@ -73,26 +73,34 @@ class Chosen:
     """
 
     calibrator: Calibrator
-    log_loss: dict[Kind, float]
+    log_loss: dict[CalibrationMap, float]
     p_N: NDArray[np.float64]
 
 
-def fit_calibrator(raw_N: NDArray[np.float64], accepted_N: NDArray[np.bool_], fold_N: NDArray[np.int64]) -> Chosen:
+def fit_calibrator(
+    raw_N: NDArray[np.float64],
+    accepted_N: NDArray[np.bool_],
+    fold_N: NDArray[np.int64],
+    kinds: Sequence[CalibrationMap],
+) -> Chosen:
     """Choose the kind by cross-validated log loss, then fit it on all rows.
 
     Args:
         raw_N: log-odds from models that did not see the row's session. Sees: fit only.
         accepted_N: both classes must occur outside every fold.
         fold_N: folds that keep sessions whole.
+        kinds: what to choose among; at a tie the first.
     """
-    tried: dict[Kind, NDArray[np.float64]] = {}
-    for kind, fit in _FITS.items():
+    tried: dict[CalibrationMap, NDArray[np.float64]] = {}
+    for kind in kinds:
         p_N = np.empty(raw_N.size)
         for fold in np.unique(fold_N):
             held = fold_N == fold
-            p_N[held] = fit(raw_N[~held], accepted_N[~held])(raw_N[held])
+            p_N[held] = _FITS[kind](raw_N[~held], accepted_N[~held])(raw_N[held])
         tried[kind] = p_N
-    losses: dict[Kind, float] = {kind: float(row_log_loss(p_N, accepted_N).mean()) for kind, p_N in tried.items()}
+    losses: dict[CalibrationMap, float] = {
+        kind: float(row_log_loss(p_N, accepted_N).mean()) for kind, p_N in tried.items()
+    }
     best = min(losses, key=lambda kind: losses[kind])
     return Chosen(_FITS[best](raw_N, accepted_N), losses, tried[best])
 
@@ -122,7 +130,7 @@ def _fit_venn_abers(raw_N: NDArray[np.float64], accepted_N: NDArray[np.bool_]) -
     return Calibrator("venn_abers", tuple(score_K[ends_K].tolist()), tuple(p_K[ends_K].tolist()))
 
 
-_FITS: Mapping[Kind, Callable[[NDArray[np.float64], NDArray[np.bool_]], Calibrator]] = {
+_FITS: Mapping[CalibrationMap, Callable[[NDArray[np.float64], NDArray[np.bool_]], Calibrator]] = {
     "platt": _fit_platt,
     "isotonic": _fit_isotonic,
     "venn_abers": _fit_venn_abers,

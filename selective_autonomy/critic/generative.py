@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 
-from selective_autonomy.critic.by_action import Calibration
+from selective_autonomy.critic.by_action import Calibration, types_of
 from selective_autonomy.critic.card import read_card, write_card
 from selective_autonomy.critic.cross_fitting import checked_labels, held_out, session_folds
 from selective_autonomy.critic.verdict_training import Reading, readings, train_verdicts
@@ -72,11 +72,11 @@ class GenerativeCritic:
         fold_N = session_folds([before.session_id for before in befores], params.seed)
         going_on = causal_lm(policy)
         verdict, raw_N = fit_verdict(going_on, befores, proposals, accepted, fold_N, params)
-        return cls(going_on, verdict, Calibration.fit(raw_N, proposals, accepted, fold_N))
+        return cls(going_on, verdict, Calibration.fit(raw_N, types_of(proposals), accepted, fold_N, params.calibration))
 
     def p_accept(self, befores: Sequence[Session], proposals: Sequence[Proposal]) -> NDArray[np.float64]:
         """`p_accept_N` strictly inside (0, 1)."""
-        return self._calibration(judge(self._policy, self._verdict, befores, proposals), proposals)
+        return self._calibration(judge(self._policy, self._verdict, befores, proposals), types_of(proposals))
 
     def cuts(self, count: int) -> NDArray[np.float64]:
         """At quantiles of the cross-fitted scores of the fit split."""

@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from selective_autonomy.critic.by_action import Calibration
+from selective_autonomy.critic.by_action import Calibration, types_of
 from selective_autonomy.critic.card import read_card, write_card
 from selective_autonomy.critic.cross_fitting import checked_labels, held_out, session_folds
 from selective_autonomy.errors import ModelError
@@ -59,7 +59,10 @@ class PolicyProbabilityCritic:
         for _ in held_out(fold_N, accepted):
             pass  # refuses feedback of one class
         wholes: tuple[Whole, ...] = ("head", "action")
-        tried = {of: Calibration.fit(log_odds(proposals, of), proposals, accepted, fold_N) for of in wholes}
+        tried = {
+            of: Calibration.fit(log_odds(proposals, of), types_of(proposals), accepted, fold_N, params.calibration)
+            for of in wholes
+        }
         best = min(wholes, key=lambda of: tried[of].log_loss["chosen"])
         return cls(best, tried[best])
 
@@ -67,7 +70,7 @@ class PolicyProbabilityCritic:
         """`p_accept_N` strictly inside (0, 1); the logs are not looked at."""
         if len(befores) != len(proposals):
             raise ModelError(f"got {len(befores)} logs and {len(proposals)} proposals; give one log a proposal")
-        return self._calibration(log_odds(proposals, self.of), proposals)
+        return self._calibration(log_odds(proposals, self.of), types_of(proposals))
 
     def cuts(self, count: int) -> NDArray[np.float64]:
         """At quantiles of the calibrated probabilities of the fit split."""

@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.linear_model import LogisticRegression
 
 from selective_autonomy.critic.boosted import boost, boosted_log_odds, boosted_out_of_fold, gain_shares, read_booster
-from selective_autonomy.critic.by_action import Calibration
+from selective_autonomy.critic.by_action import Calibration, types_of
 from selective_autonomy.critic.card import read_card, write_card
 from selective_autonomy.critic.cross_fitting import checked_labels, held_out, session_folds
 from selective_autonomy.critic.evidence import NAMES, Evidence
@@ -107,7 +107,8 @@ class StackedCritic:
         wide_NF = np.column_stack([x_NF, generative_N])
         trees_N = boosted_out_of_fold(wide_NF, accepted, fold_N, params.evidence, _TREE_COLUMNS)
         by_weights, by_trees = (
-            Calibration.fit(raw_N, proposals, accepted, fold_N) for raw_N in (regression_N, trees_N)
+            Calibration.fit(raw_N, types_of(proposals), accepted, fold_N, params.calibration)
+            for raw_N in (regression_N, trees_N)
         )
         if by_weights.log_loss["chosen"] <= by_trees.log_loss["chosen"]:
             booster, weights = boost(x_NF, accepted, params.evidence), Weights.fit(joined_NF, accepted)
@@ -125,7 +126,7 @@ class StackedCritic:
             raw_N = boosted_log_odds(self._booster, np.column_stack([x_NF, generative_N]))
         else:
             raw_N = self._weights(_columns(proposals, generative_N, boosted_log_odds(self._booster, x_NF)))
-        return self._calibration(raw_N, proposals)
+        return self._calibration(raw_N, types_of(proposals))
 
     def cuts(self, count: int) -> NDArray[np.float64]:
         """At quantiles of the cross-fitted scores of the fit split."""

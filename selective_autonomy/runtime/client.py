@@ -19,7 +19,7 @@ logger = logging.getLogger(__name__)
 # Twice the service's own time limit for a decision (10 s): it answers `timeout` by itself well before that.
 TIMEOUT_SECONDS = 20.0
 # What the service asks for; labels, outcome and operator stay at home.
-SENT_FIELDS = {"session_id", "process_id", "process_version", "procedures", "events"}
+SENT_FIELDS = {"session_id", "process_id", "process_version", "procedures", "operator_id", "events"}
 
 
 class DecisionClient:
@@ -95,7 +95,8 @@ class DecisionClient:
 
 def _parse(response: httpx.Response) -> StepDecision:
     answer = response.json()
-    fields = {name: answer[name] for name in StepDecision.model_fields if name != "decision"}
+    fields = {name: answer[name] for name in StepDecision.model_fields if name not in ("decision", "audit")}
+    fields["audit"] = answer.get("audit")  # a service of before the audits has no such field
     decision = {key: answer[key] for key in ("outcome", "reason") if answer[key] is not None}
     return StepDecision.model_validate({"decision": decision, **fields})
 

@@ -9,6 +9,7 @@ from desk_world import PARAMS, world
 from selective_autonomy.critic.boosted import BoostedCritic
 from selective_autonomy.errors import ModelError
 from selective_autonomy.evaluation.metrics import auroc, brier, ece
+from selective_autonomy.params import CalibrationParams
 
 
 def test_scores_lie_strictly_between_zero_and_one() -> None:
@@ -37,6 +38,18 @@ def test_a_batch_scores_as_each_pair_alone() -> None:
     befores, proposals = w.calibrate.befores[:40], w.calibrate.proposals[:40]
     alone = [w.critic.p_accept([b], [p])[0] for b, p in zip(befores, proposals, strict=True)]
     np.testing.assert_array_equal(w.critic.p_accept(befores, proposals), alone)
+
+
+def test_rows_that_were_read_before_score_as_their_logs_do_with_maps_by_action_too() -> None:
+    w = world()
+    for calibration in (PARAMS.calibration, CalibrationParams()):
+        params = PARAMS.model_copy(update={"calibration": calibration})
+        critic = BoostedCritic.fit_rows(
+            w.evidence, w.evidence.featurise(w.fit.befores, w.fit.proposals), w.fit.session_ids, w.fit.accepted, params
+        )
+        p = critic.p_accept(w.calibrate.befores, w.calibrate.proposals)
+        rows = w.evidence.featurise(w.calibrate.befores, w.calibrate.proposals)
+        np.testing.assert_array_equal(critic.p_accept_rows(rows), p)
 
 
 def test_the_same_feedback_gives_the_same_critic() -> None:

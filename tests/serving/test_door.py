@@ -158,3 +158,18 @@ def test_settings_come_from_the_environment(monkeypatch: pytest.MonkeyPatch, tmp
     monkeypatch.setenv("SELECTIVE_AUTONOMY_AUTH", "false")
     with pytest.raises(ValueError, match="expected 'on' or 'off'"):
         read_settings()
+
+
+def test_an_audit_is_set_up_by_key_and_rate_together_or_not_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SELECTIVE_AUTONOMY_AUDIT_KEY", "ab" * 32)
+    with pytest.raises(ValueError, match="AUDIT_RATE is not set"):
+        read_settings()
+    monkeypatch.setenv("SELECTIVE_AUTONOMY_AUDIT_RATE", "0.2")
+    auditor = read_settings().auditor
+    assert auditor is not None
+    assert (auditor.key, auditor.rates.least) == (bytes.fromhex("ab" * 32), 0.2)
+    for name, bad in (("RATE", "0"), ("RATE", "nan"), ("RATE", "often"), ("KEY", "ab"), ("KEY", "no key")):
+        with monkeypatch.context() as one:
+            one.setenv(f"SELECTIVE_AUTONOMY_AUDIT_{name}", bad)
+            with pytest.raises(ValueError):  # noqa: PT011 - the message is float's or bytes' own
+                read_settings()

@@ -1,0 +1,1 @@
+"""How far copilot feedback can be believed: who judges how well, who judges at all, and what the labels say."""
