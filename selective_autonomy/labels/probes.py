@@ -43,8 +43,8 @@ def perturbed(action: UIAction, schema: ProcessSchema, *, key: bytes, parts: Seq
     and to what, is a keyed draw over `parts`.
     """
     if isinstance(action, TransferChat):
-        others = [queue for queue in schema.queues if queue != action.queue]
-        return TransferChat(queue=_pick(others, key, parts)) if others else None
+        queues = [queue for queue in schema.queues if queue != action.queue]
+        return TransferChat(queue=_pick(queues, key, parts)) if queues else None
     if isinstance(action, SubmitForm):
         fields, values = schema.forms_by_id[action.form].fields, action.values
     elif isinstance(action, SendReply):

@@ -24,10 +24,10 @@ def test_a_draw_is_replayable_needs_the_key_and_tells_its_parts_apart() -> None:
 
 
 def test_draws_come_at_their_rate_and_a_higher_rate_keeps_those_of_a_lower() -> None:
-    few = {i for i in range(20_000) if drawn(KEY, i, rate=0.05)}
-    more = {i for i in range(20_000) if drawn(KEY, i, rate=0.2)}
+    few = {i for i in range(6_000) if drawn(KEY, i, rate=0.05)}
+    more = {i for i in range(6_000) if drawn(KEY, i, rate=0.2)}
     assert few < more
-    assert len(few) / 20_000 == pytest.approx(0.05, abs=3 * math.sqrt(0.05 * 0.95 / 20_000))
+    assert len(few) / 6_000 == pytest.approx(0.05, abs=3 * math.sqrt(0.05 * 0.95 / 6_000))
     assert not any(drawn(KEY, i, rate=0.0) for i in range(1000))
     assert all(drawn(KEY, i, rate=1.0) for i in range(1000))
     with pytest.raises(ValueError, match="rate"):
@@ -45,7 +45,7 @@ def test_probes_are_planted_by_step_alone_and_keep_their_probability() -> None:
 
 def test_a_right_action_made_wrong_is_legal_and_truly_wrong() -> None:
     desk, changed = EmbeddedDesk(20), []
-    for session in simulate_sessions(20, 40):
+    for session in simulate_sessions(20, 20):
         case = desk.new_case(session.labels["case"])
         for step in steps(session):
             right = judge(case, step.action).standing != "wrong"
@@ -55,7 +55,7 @@ def test_a_right_action_made_wrong_is_legal_and_truly_wrong() -> None:
                 changed.append((probe, judge(case, probe).standing == "wrong"))
             case.apply(step.action, step.seconds or 0.0, "operator", right=right)
     assert {type(probe) for probe, _ in changed} >= {SubmitForm, TransferChat}
-    assert len(changed) > 100
+    assert len(changed) > 50
     assert all(wrong for _, wrong in changed)
 
 
