@@ -53,7 +53,7 @@ def test_the_report_holds_every_part_and_is_json(quality: LabelQuality) -> None:
     assert len(quality.reliability) == len(quality.reasons) - 1 == 12
     assert quality.agreement.items == 400
     assert quality.probes[CREW].wrong + quality.probes[CREW].right == 3
-    assert json.loads(quality.model_dump_json())["pressure"][CREW]["note"] == "not enough data: 0 of 10 shifts"
+    assert json.loads(quality.model_dump_json())["pressure"][CREW]["shifts"] == 12
 
 
 def test_without_answers_or_reviews_there_is_a_report_that_says_nothing() -> None:
