@@ -14,7 +14,7 @@ from selective_autonomy.errors import CertificateError
 from selective_autonomy.evaluation.intervals import Figure, binomial_interval
 from selective_autonomy.frozen import Frozen
 
-# Accepts. In a crew of 24 at level 0.01 who stamps half of them is found 7 times in 10 with 50 accepts, 3 in 10 with 30.
+# Accepts. In a crew of 24 at level 0.01, who stamps half of them is found 7 times in 10 with 50 and 3 in 10 with 30.
 FEWEST = 50
 FAST = 0.25  # of what colleagues take in the middle for a proposal of this length
 # Reading times scatter widely (log-normal, sigma 0.72 on the embedded desk): 3 % of honest accepts take less than a
