@@ -11,7 +11,7 @@ export OMP_WAIT_POLICY := PASSIVE
 # The corpora: give STAR=<folder> / ABCD=<folder>, or they are fetched from their public homes.
 export STAR ABCD
 
-.PHONY: help setup demo star abcd bench-policy bench-mix bench-certify up test check format schemas readme clean
+.PHONY: help setup demo star abcd bench-policy bench-mix bench-certify bench-noise up test check format schemas readme clean
 .DEFAULT_GOAL := help
 
 help: ## what there is to run
@@ -50,8 +50,11 @@ up: setup ## Dagster UI, MLflow UI and the service, for looking around; Ctrl-C s
 bench-mix: setup ## corrections back into training, mixed with logs and as preferences, on STAR (about an hour)
 	@$(RUN) bench mix
 
-bench-certify: setup ## threshold rules, ours and others', on the same draws of a simulated critic (some minutes)
+bench-certify: star ## threshold rules, ours and others', on the same draws of a simulated critic and of STAR (some minutes)
 	@$(RUN) bench certify
+
+bench-noise: star ## noisy and biased feedback on purpose: true risk with and without the noise model (about an hour)
+	@$(RUN) bench noise
 
 test: check ## everything: checks, then all tests
 	@$(BIN)/pytest

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from dagster_project.judged_steps import LOSSES, critical_steps
+from dagster_project.judged_steps import ADJUDICATED_LOSS, LOSSES, JudgedStep, critical_steps
 from dagster_project.process_data import sessions_of
 from dagster_project.resources.workspace import ProcessPaths
 from selective_autonomy.bundle_files import folder_digest
@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     import pandas as pd
     from numpy import bool_, float64
     from numpy.typing import NDArray
+
+    from selective_autonomy.certify.label_noise import Sensitivity
+
+PROBES = 300  # more narrow the limit of the sensitivity by less than a point
 
 
 def certify_process(paths: ProcessPaths, params: ProcessParams) -> Certificate:
@@ -37,13 +41,35 @@ def certify_process(paths: ProcessPaths, params: ProcessParams) -> Certificate:
             "index": [j.replayed.step.index for j in judged],
             "action_type": [j.proposal.action.type for j in judged],
             "p_accept": np.asarray(scores_N, dtype="float64"),
-            "wrong": [j.wrong for j in judged],
+            "rejected": [j.wrong for j in judged],
+            "wrong": [j.counts_as_wrong(adjudicated=params.certificate.adjudicated) for j in judged],
         }
     )
     evidence.to_parquet(paths.certificate_evidence, index=False)
+    sensitivity = _sensitivity(paths) if params.certificate.adjudicated else None
     return certify(
-        *_columns(evidence), params.certificate, **_bindings(paths, params), **_asked(paths, params, evidence)
+        *_columns(evidence),
+        params.certificate,
+        **_bindings(paths, params),
+        **_asked(paths, params, evidence),
+        sensitivity=sensitivity,
     )
+
+
+def _sensitivity(paths: ProcessPaths) -> Sensitivity:
+    """Known wrong proposals, put before the operators again: steps of fit that an adjudicator calls wrong.
+
+    Every one of fit's critical steps is adjudicated for this; the verdict that the operator gave is the probe's answer.
+    """
+    from selective_autonomy.certify.label_noise import Sensitivity
+
+    judged = critical_steps(paths.feedback, load_process(paths.schema), sessions_of(paths, "fit"))
+    planted = [one for one in judged if _truth(one)][:PROBES]
+    return Sensitivity(planted=len(planted), caught=sum(one.wrong for one in planted))
+
+
+def _truth(one: JudgedStep) -> bool:
+    return one.counts_as_wrong(adjudicated=True) or bool(one.judgement.truly_wrong)
 
 
 def recheck(paths: ProcessPaths, params: ProcessParams) -> None:
@@ -77,6 +103,9 @@ def facts_of(certificate: Certificate) -> dict[str, Any]:
     `threshold` is the strictest in force; the coverage of steps is what their own promise allows alone.
     """
     facts: dict[str, Any] = {"certificate_id": certificate.id, "loss": certificate.loss}
+    facts |= {f"{unit}_promised": alpha for unit, alpha in certificate.promised.items()}
+    if certificate.sensitivity is not None:
+        facts |= {"probes_planted": certificate.sensitivity.planted, "probes_caught": certificate.sensitivity.caught}
     if certificate.threshold is not None:
         facts["threshold"] = certificate.threshold
     many = len(certificate.slices) > 1
@@ -113,7 +142,7 @@ def _refusal(bound: Bound) -> str:
 def _bindings(paths: ProcessPaths, params: ProcessParams) -> dict[str, Any]:
     return {
         "process_id": paths.process_id,
-        "loss": LOSSES[params.feedback],
+        "loss": ADJUDICATED_LOSS if params.certificate.adjudicated else LOSSES[params.feedback],
         "splits": split_digests(read_splits(paths.splits)),
         "policy_digest": folder_digest(paths.policy),
         "critic_digest": folder_digest(paths.critic),

@@ -7,6 +7,7 @@ import dagster as dg
 
 from dagster_project.assets import copilot, critic, evaluation, monitoring, policy, release, traces
 from dagster_project.checks import certificate as certificate_checks
+from dagster_project.experiments import noise_experiment
 from dagster_project.jobs import JOBS
 from dagster_project.registry.tracking import Tracking, tracking_from
 from dagster_project.resources.mlflow_registry import MlflowRegistry
@@ -21,7 +22,7 @@ def build_definitions(root: Path, state: Path, tracking: Tracking, progress: Pro
     return dg.Definitions(
         assets=dg.load_assets_from_modules([traces, policy, copilot, evaluation, critic, release, monitoring]),
         asset_checks=dg.load_asset_checks_from_modules([certificate_checks]),
-        jobs=JOBS,
+        jobs=[*JOBS, noise_experiment],
         schedules=SCHEDULES,
         sensors=[new_trace_files, processes_as_partitions],
         resources={

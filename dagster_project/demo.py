@@ -168,6 +168,7 @@ def demo_figures(
         "alpha": params.certificate.alpha,
         "alpha_session": params.certificate.alpha_session,
         "delta": params.certificate.delta,
+        "promise": "truly wrong" if params.certificate.adjudicated else "wrong, as operators label them",
         "threshold": facts["certificate"].get("threshold"),
         "handover_seconds": HANDOVER_SECONDS,
     }

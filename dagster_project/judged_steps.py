@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from selective_autonomy.errors import CorruptTraceFile
+from selective_autonomy.errors import CertificateError, CorruptTraceFile
 from selective_autonomy.evaluation.replay import Judgement, ReplayedStep
 from selective_autonomy.policy.protocol import Proposal
 from selective_autonomy.process.actions import head
@@ -26,6 +26,7 @@ LOSSES = {
     "log_tool": "the operator chose another form, reply, control or free text",
     "log_strict": "the operator did another action",
 }
+ADJUDICATED_LOSS = "the proposal is truly wrong: the operator rejected it, and an adjudicator confirmed that"
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,21 @@ class JudgedStep:
     def wrong(self) -> bool:
         """Corrected, other than as "acceptable, but I prefer another": taste is no error."""
         return self.judgement.verdict == "correct" and self.judgement.reason != "acceptable"
+
+    def counts_as_wrong(self, *, adjudicated: bool) -> bool:
+        """What critic and certificate learn: the operator's verdict, or only what an adjudicator confirmed of it.
+
+        Raises:
+            CertificateError: adjudication is asked for, and this source of feedback does not know the truth.
+        """
+        if not adjudicated:
+            return self.wrong
+        if self.judgement.truly_wrong is None:
+            raise CertificateError(
+                f"session {self.replayed.session_id!r} has a step nobody adjudicated, yet params.yaml asks for "
+                "`certificate: adjudicated`; record `truly_wrong` with the feedback, or set it to false"
+            )
+        return self.wrong and self.judgement.truly_wrong
 
     @property
     def before(self) -> Session:

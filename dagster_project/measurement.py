@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from dagster_project.judged_steps import LOSSES, JudgedStep, read_judged
+from dagster_project.judged_steps import ADJUDICATED_LOSS, LOSSES, JudgedStep, read_judged
 from dagster_project.process_data import sessions_of
 from dagster_project.resources.workspace import ProcessPaths
 from selective_autonomy.evaluation.accuracy import evaluate_policy
@@ -48,7 +48,7 @@ def measure_process(paths: ProcessPaths, params: ProcessParams) -> dict[str, Mea
     judged = read_judged(paths.feedback, {s: sessions[s] for s in ("fit", "calibrate", "test")})
     released = BoostedCritic.load(paths.critic)
     if params.feedback == "desk":
-        return {"desk": _measure(judged, schema, params, LOSSES["desk"], lambda one: one.wrong, released)}
+        return {"desk": _measure(judged, schema, params, *_desk_loss(params), released)}
     own = "tool" if params.feedback == "log_tool" else "strict"
     measured = {own: _measure(judged, schema, params, LOSSES[params.feedback], lambda one: one.wrong, released)}
     other = "strict" if own == "tool" else "tool"
@@ -117,6 +117,13 @@ def _scored(steps: Sequence[JudgedStep], wrong: Callable[[JudgedStep], bool], cr
 
 def _critical(judged: Sequence[JudgedStep], schema: ProcessSchema, split: str) -> list[JudgedStep]:
     return [one for one in judged if one.split == split and schema.tier(one.proposal.action.type).tier == "critical"]
+
+
+def _desk_loss(params: ProcessParams) -> tuple[str, Callable[[JudgedStep], bool]]:
+    """What the released certificate counts as wrong. On test the truth is known, so it is measured, not confirmed."""
+    if params.certificate.adjudicated:
+        return ADJUDICATED_LOSS, lambda one: one.counts_as_wrong(adjudicated=True)
+    return LOSSES["desk"], lambda one: one.wrong
 
 
 def _not_same(level: str) -> Callable[[JudgedStep], bool]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from selective_autonomy.certify.audit import AuditDraw
 from selective_autonomy.frozen import Frozen
 from selective_autonomy.gate import Decision, Stage
 from selective_autonomy.policy.protocol import Proposal
@@ -16,6 +17,7 @@ class StepDecision(Frozen):
 
     `proposal`, `p_accept`, `threshold` are None when there was none to be had (the decision then defers).
     `state_digest` is the state the decision was taken on; acting on any other state is refused.
+    `audit`: of an executed critical step, whether it is reviewed afterwards; None where nobody draws.
     """
 
     decision: Decision
@@ -27,6 +29,7 @@ class StepDecision(Frozen):
     certificate_id: str | None = None
     bundle_version: str | None = None
     bundle_digest: str | None = None
+    audit: AuditDraw | None = None
 
 
 class Decider(Protocol):

@@ -159,13 +159,16 @@ class CriticParams(Frozen):
 class CertificateParams(Frozen):
     """Allowed risk per step and per session, confidence, and the number of cuts that are tested in order.
 
-    `alpha_session` None: no promise about whole sessions is asked for. `delta` is shared by the bounds.
+    `alpha_session` None: no promise about whole sessions is asked for. `delta` is shared by the bounds. `adjudicated`:
+    rejections are looked at again and probes planted, and the promise is about truly wrong steps; needs a feedback
+    source that can say what is true.
     """
 
     alpha: float = Field(gt=0, lt=1)
     alpha_session: float | None = Field(default=None, gt=0, lt=1)
     delta: float = Field(gt=0, lt=1)
     cuts: int = Field(gt=0)
+    adjudicated: bool = False
 
 
 class PublishedSplit(Frozen):
@@ -300,12 +303,46 @@ class MixParams(Frozen):
         return self
 
 
+class NoiseParams(Frozen):
+    """The noise experiment (`selective_autonomy.evaluation.noise`).
+
+    `train`: cases of the embedded desk that its policy is trained on, for `epochs`; `fit`, `calibrate`, `test`:
+    sessions of each draw, from `pool` further cases. `seeds`: draws of sessions and of noise;
+    `star_seeds`: of noise alone, for STAR's splits stay. `live_seeds`: draws
+    whose certificate (calibrate and test sessions) then works `new_cases` fresh cases, beside as many that people work
+    alone.
+    """
+
+    train: int = Field(gt=0)
+    epochs: int = Field(gt=0)
+    pool: int = Field(gt=0)
+    fit: int = Field(gt=1)
+    calibrate: int = Field(gt=1)
+    test: int = Field(gt=1)
+    probes: int = Field(gt=0)
+    alpha: float = Field(gt=0, lt=1)
+    alpha_session: float = Field(gt=0, lt=1)
+    delta: float = Field(gt=0, lt=1)
+    seeds: int = Field(gt=0)
+    star_seeds: int = Field(gt=0)
+    live_seeds: int = Field(gt=0)
+    live_flips: float = Field(ge=0, lt=0.5)
+    new_cases: int = Field(gt=0)
+
+    @model_validator(mode="after")
+    def _pool_is_enough(self) -> NoiseParams:
+        if self.fit + self.calibrate + self.test > self.pool:
+            raise ValueError(f"fit, calibrate and test need more sessions than the pool's {self.pool}")
+        return self
+
+
 class Params(Frozen):
     telemetry: Literal[False]
     processes: dict[str, ProcessParams]
     validation: ValidationParams
     drift: DriftParams
     mix: dict[str, MixParams] = Field(default_factory=dict)
+    noise: dict[str, NoiseParams] = Field(default_factory=dict)
 
     def process(self, process_id: str) -> ProcessParams:
         """The parameters of one process.

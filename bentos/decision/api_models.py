@@ -11,6 +11,7 @@ from starlette.requests import Request
 
 from bentos.decision.answers import Refused, invalid_body
 from bentos.decision.settings import BATCH_SESSIONS, SESSION_EVENTS
+from selective_autonomy.certify.audit import AuditDraw
 from selective_autonomy.decision import StepDecision
 from selective_autonomy.gate import DeferReason, Stage
 from selective_autonomy.policy.protocol import Alternative, Proposal
@@ -92,7 +93,8 @@ class DecisionAnswer(BaseModel):
     """Execute `proposal.action` on the state with `state_digest`, or defer for `reason`.
 
     `proposal_id` names the proposal in feedback and is the idempotency key to do it under; it, `proposal`,
-    `p_accept` and `threshold` are null when there was none.
+    `p_accept` and `threshold` are null when there was none. `audit`: whether an executed critical step has to be
+    reviewed afterwards, and how likely that was; null for all others, and where no audit is set up.
     """
 
     outcome: Literal["execute", "defer"]
@@ -106,6 +108,7 @@ class DecisionAnswer(BaseModel):
     bundle_version: str | None
     bundle_digest: str | None
     state_digest: str
+    audit: AuditDraw | None
 
 
 def answer_of(decided: StepDecision) -> DecisionAnswer:

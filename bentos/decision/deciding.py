@@ -16,6 +16,7 @@ from selective_autonomy.decision import StepDecision
 from selective_autonomy.errors import BundleError, IllegalAction
 from selective_autonomy.gate import Defer, DeferReason, Stage
 from selective_autonomy.policy.protocol import Proposal
+from selective_autonomy.runtime.audited import Auditor
 from selective_autonomy.traces.schema import Session
 from selective_autonomy.traces.screen import state_digest
 
@@ -26,9 +27,12 @@ T = TypeVar("T")
 class Deciding:
     """Asks the served bundle. Raises nothing but `Refused`, for a session that cannot be."""
 
-    def __init__(self, served: Served, *, seconds: float = DECIDE_SECONDS) -> None:
-        """`seconds`: what is not decided by then is deferred with `timeout`; waiting for one's turn counts."""
-        self._served, self._seconds = served, seconds
+    def __init__(self, served: Served, *, seconds: float = DECIDE_SECONDS, auditor: Auditor | None = None) -> None:
+        """`seconds`: what is not decided by then is deferred with `timeout`; waiting for one's turn counts.
+
+        `auditor`: draws which executed critical steps are reviewed; None: none is.
+        """
+        self._served, self._seconds, self._auditor = served, seconds, auditor
         self._thread = ThreadPoolExecutor(1, "decide")  # models are not made for two threads at once
 
     async def decide(self, sessions: Sequence[Session], stage: Stage, where: str) -> list[StepDecision]:
@@ -45,7 +49,10 @@ class Deciding:
             for index, session in enumerate(sessions):
                 check_session(bundle.schema, session, where.format(index))
             version = {"bundle_version": self._served.version}
-            return [d.model_copy(update=version) for d in bundle.decide_batch(sessions, stage=stage)]
+            decided = [d.model_copy(update=version) for d in bundle.decide_batch(sessions, stage=stage)]
+            if self._auditor is None:
+                return decided
+            return [self._auditor.drawn(d, s.session_id) for d, s in zip(decided, sessions, strict=True)]
 
         reason, decided = await self._guarded(work)
         return decided or self._defer_all(sessions, reason or "internal_error")

@@ -81,7 +81,7 @@ class Decision:
         settings = read_settings()
         self._served = load_served()
         self._metrics = Metrics(self._served.process_id, self._served.version)
-        self._deciding = Deciding(self._served)
+        self._deciding = Deciding(self._served, auditor=settings.auditor)
         self._may_be_called = bool(settings.tokens) or settings.auth_off
         if not self._may_be_called:
             logger.error("no token is set, so every call is refused; set SELECTIVE_AUTONOMY_TOKENS")

@@ -46,18 +46,48 @@ def certify(
         bool, typer.Option("--small", help="A few draws of the smallest size; writes no evidence.")
     ] = False,
     root: Root = Path(),
+    state: State = None,
 ) -> None:
-    """Coverage and broken promises of threshold rules, ours and others', on a simulated critic."""
+    """Coverage and broken promises of threshold rules, ours and others', on a simulated critic and STAR's scores."""
     from rich.console import Console
 
     from dagster_project.bench.certify import certify_table, run_certify_bench
 
     console = Console()
-    results = run_certify_bench(root=root.resolve(), console=console, small=small)
+    results = run_certify_bench(
+        root=root.resolve(), state=(state or root / ".state").resolve(), console=console, small=small
+    )
     console.print(certify_table(results))
     console.print(
         f"a million scored steps certified in {results['certify_1m_seconds']:.2f} s; "
         f"a step monitored in {results['monitor_update_us']:.1f} µs"
+    )
+
+
+@app.command()
+def noise(
+    small: Annotated[bool, typer.Option("--small", help="A quick look with a tiny model; writes no evidence.")] = False,
+    root: Root = Path(),
+    state: State = None,
+) -> None:
+    """Feedback corrupted on purpose: true risk, automation and time saved, with and without the noise model."""
+    from rich.console import Console
+
+    from dagster_project.bench.noise import noise_table, run_noise_bench
+
+    console = Console()
+    results = run_noise_bench(
+        root=root.resolve(), state=(state or root / ".state").resolve(), console=console, small=small
+    )
+    console.print(noise_table(results))
+    live = results["live"]
+    figures = {
+        name: 100 * live[name]["value"] for name in ("session_coverage", "session_risk", "active_seconds_change")
+    }
+    console.print(
+        f"new cases at {100 * live['flips']:g} % flipped verdicts: {figures['session_coverage']:.1f} % worked alone, "
+        f"{figures['session_risk']:.1f} % with a truly wrong step, active time "
+        f"{figures['active_seconds_change']:+.1f} %"
     )
 
 

@@ -71,12 +71,12 @@ def corpus(
 
 
 def readme(root: Root = Path()) -> None:
-    """Write the README's tables anew from docs/benchmarks."""
-    from dagster_project.readme import fill_tables
+    """Write the tables of README and docs anew from docs/benchmarks."""
+    from dagster_project.readme import DOCUMENTS, fill_tables
 
-    path = root / "README.md"
-    path.write_text(fill_tables(path.read_text(encoding="utf-8"), root / "docs" / "benchmarks"), encoding="utf-8")
-    typer.echo(f"{path}: tables written from docs/benchmarks")
+    for name in DOCUMENTS:
+        path = root / name
+        path.write_text(fill_tables(path.read_text(encoding="utf-8"), root / "docs" / "benchmarks"), encoding="utf-8")
 
 
 def up(

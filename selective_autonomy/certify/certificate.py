@@ -7,6 +7,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
+from selective_autonomy.certify.label_noise import Sensitivity
 from selective_autonomy.frozen import Frozen
 from selective_autonomy.process.actions import ActionType
 from selective_autonomy.process.schema import canonical_json
@@ -81,6 +82,9 @@ class Certificate(Frozen):
     `loss` names what counted as wrong. `session`: the promise about whole sessions under the thresholds in force;
     None: not asked for. `splits` maps each split to the sha256 of its sorted session ids; `policy_digest` and
     `critic_digest` bind the certificate to the models whose scores it was made from.
+    `sensitivity`: given where the promise is about truly wrong steps: its bounds are then on confirmed errors, at an
+    alpha that is lowered by what operators overlook (`label_noise`), and `promised` is what holds in truth; for steps
+    that of the loosest slice, each slice's own stands in its name.
     """
 
     process_id: str
@@ -92,6 +96,8 @@ class Certificate(Frozen):
     critic_digest: str
     scores_digest: str
     assumptions: tuple[str, ...] = ()
+    sensitivity: Sensitivity | None = None
+    promised: dict[Literal["step", "session"], float] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _one_slice_an_action_type(self) -> Certificate:

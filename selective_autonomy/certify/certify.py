@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from selective_autonomy.certify.certificate import Bound, Certificate, Slice
+from selective_autonomy.certify.label_noise import Sensitivity, for_truth
 from selective_autonomy.certify.sessions import certify_sessions, session_bound
 from selective_autonomy.certify.slices import SliceSpec, certify_slices, one_slice, slice_codes
 from selective_autonomy.certify.steps import StepTest
@@ -36,9 +37,10 @@ def certify(
     critic_digest: str,
     slices: Sequence[SliceSpec] | None = None,
     action_type_N: Sequence[str] | None = None,
-    trained_on: Collection[str] = (),
     cuts_C: ArrayLike | None = None,
     step_test: StepTest = "deflated",
+    sensitivity: Sensitivity | None = None,
+    trained_on: Collection[str] = (),
 ) -> Certificate:
     """Certify thresholds on the calibrate split.
 
@@ -59,20 +61,38 @@ def certify(
         session_of_N: each step's session id. Steps in any order: the certificate does not depend on it.
         slices: action types with their alphas (`slices_of`). None: one slice of all action types at params.alpha.
         action_type_N: each step's; needed where there is more than one slice.
-        trained_on: sha256 of the ids of the sessions that policy and critic learned from (`session_digest`).
         cuts_C: thresholds fixed before this split was looked at (`BoostedCritic.cuts`). None: quantiles of
             these scores; label-free, but no longer independent of the steps that are counted above them.
         step_test: "betting" where the step promise must hold at every sample size, at a cost in coverage.
+        sensitivity: the labels are confirmed errors (`label_noise.confirmed_wrong`), and the promise is made about
+            truly wrong steps, with the further assumptions of `label_noise.for_truth`.
+        trained_on: `session_digest` of every session that policy or critic learned from.
 
     Raises:
         CertificateError: lengths differ, a score is NaN or outside [0, 1], a label is not 0 / 1, a step is of an
-            action type in no slice, or a session was trained on.
+            action type in no slice, or the probes of `sensitivity` were all missed; or a session is among
+            `trained_on`.
     """
-    specs = one_slice(params.alpha) if slices is None else tuple(slices)
+    learned = frozenset(trained_on)
+    shared = sorted(s for s in set(session_of_N) if session_digest(s) in learned) if learned else []
+    if shared:
+        raise CertificateError(
+            f"{len(shared)} sessions to certify on were trained on, {shared[0]!r} among them; expected none, for they "
+            "say nothing about what a model has not seen: split again and train again"
+        )
+    asked = one_slice(params.alpha) if slices is None else tuple(slices)
+    promised = {"step": max(one.alpha for one in asked)}
+    if params.alpha_session is not None:
+        promised["session"] = params.alpha_session
+    specs = asked
+    if sensitivity is not None:
+        lowered = for_truth(params, sensitivity)
+        share = lowered.alpha / params.alpha
+        specs = tuple(one.model_copy(update={"alpha": one.alpha * share}) for one in asked)
+        params = lowered
     slice_N = slice_codes(specs, action_type_N, len(session_of_N))
     scores, wrong, session, ids, order = _checked(scores_N, wrong_N, session_of_N, slice_N)
     slice_N = slice_N[order]
-    _refuse_trained_on(ids, trained_on)
     cuts = None if cuts_C is None else _checked_cuts(cuts_C)
     delta = params.delta / (1 if params.alpha_session is None else 2)
     # Sessions allow far stricter thresholds only (STAR, alpha 0.10: 11 % of the steps against 38 %). Certified for
@@ -99,13 +119,22 @@ def certify(
         assumptions=(
             "sessions are independent draws of the population served, unseen by policy and critic",
             "the steps before a step were done as in the calibrate split: by people",
-            "a label says whether the step was wrong (no label noise)",
+            "a label says whether the step was wrong (no label noise)"
+            if sensitivity is None
+            else "a wrong step is rejected as often as a planted one, and who confirms it is right",
             _STEP_ASSUMPTION[step_test],
             "cuts: quantiles of the calibrate scores, label-free"
             if cuts_C is None
             else "cuts: fixed before the calibrate split was looked at",
         ),
+        sensitivity=sensitivity,
+        promised=promised,
     )
+
+
+def session_digest(session_id: str) -> str:
+    """sha256 of a session's id: tells whether two splits share a session without showing which sessions there are."""
+    return hashlib.sha256(session_id.encode()).hexdigest()
 
 
 def verify_certificate(
@@ -142,6 +171,7 @@ def verify_certificate(
         trained_on=trained_on,
         cuts_C=cuts_C,
         step_test=step_test,
+        sensitivity=certificate.sensitivity,
     )
     stated, found = certificate.model_dump(mode="json"), again.model_dump(mode="json")
     differing = sorted(name for name in stated if stated[name] != found[name])
@@ -150,21 +180,6 @@ def verify_certificate(
             f"certificate {certificate.id} does not follow from this evidence: {differing} differ; "
             f"stated {[stated[d] for d in differing]}, recomputed {[found[d] for d in differing]}; "
             "check that scores, labels and parameters are those it was made from"
-        )
-
-
-def session_digest(session_id: str) -> str:
-    """sha256 of a session id, in hex: enough to refuse a session again without keeping its id."""
-    return hashlib.sha256(session_id.encode()).hexdigest()
-
-
-def _refuse_trained_on(ids: Sequence[str], trained_on: Collection[str]) -> None:
-    known = frozenset(trained_on)
-    shared = sorted(session_id for session_id in ids if session_digest(session_id) in known)
-    if shared:
-        raise CertificateError(
-            f"{len(shared)} of {len(ids)} calibrate sessions were trained on, e.g. {shared[:3]}; expected none: scores "
-            "of sessions that policy or critic learned from promise nothing about others; split again"
         )
 
 

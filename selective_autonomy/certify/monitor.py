@@ -1,8 +1,7 @@
 """Watches a promise while it is relied on: raises an alarm once executed steps go wrong more often than was promised.
 
-Betting against the promise (Waudby-Smith & Ramdas 2024; Shafer 2021). Eight bettors each put a fixed stake on every
-executed step; the mean of their capitals grows only if the risk is above alpha, and that it ever exceeds 1 / delta has
-probability at most delta while the promise holds.
+Bettors (`certify.betting`) put stakes on every audited step; their mean capital grows only if the risk is above alpha,
+and that it ever exceeds 1 / delta has probability at most delta while the promise holds.
 """
 
 from __future__ import annotations
@@ -12,12 +11,12 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
+from selective_autonomy.certify.betting import BETTORS, Bettors, halving_stakes
 from selective_autonomy.certify.binomial import check_share
 from selective_autonomy.errors import CertificateError
 from selective_autonomy.frozen import Frozen
 
 Level = Literal["kept", "warning", "alarm"]
-_BETTORS = 8
 _BOLDEST = 0.9  # of the stake that a single right step would take all of
 
 
@@ -32,7 +31,7 @@ class MonitorState(Frozen):
     delta: float = Field(gt=0, lt=1)
     warning_delta: float = Field(gt=0, lt=1)
     least_propensity: float = Field(gt=0, le=1)
-    log_capitals: tuple[float, ...] = (0.0,) * _BETTORS
+    log_capitals: tuple[float, ...] = (0.0,) * BETTORS
     highest: float = 0.0
     executed: int = Field(default=0, ge=0)
     audited: int = Field(default=0, ge=0)
@@ -40,8 +39,8 @@ class MonitorState(Frozen):
 
     @model_validator(mode="after")
     def _is_whole(self) -> MonitorState:
-        if len(self.log_capitals) != _BETTORS or not all(map(math.isfinite, self.log_capitals)):
-            raise ValueError(f"got capitals {self.log_capitals}, expected {_BETTORS} finite numbers")
+        if len(self.log_capitals) != BETTORS or not all(map(math.isfinite, self.log_capitals)):
+            raise ValueError(f"got capitals {self.log_capitals}, expected {BETTORS} finite numbers")
         if not self.delta <= self.warning_delta:
             raise ValueError(f"a warning comes before the alarm: got delta {self.delta} > {self.warning_delta}")
         return self
@@ -64,8 +63,6 @@ class RiskMonitor:
     Raises:
         CertificateError: a share is outside its range.
     """
-
-    _highest: float
 
     def __init__(
         self, alpha: float, *, delta: float = 0.01, warning_delta: float = 0.1, least_propensity: float = 1.0
@@ -92,8 +89,8 @@ class RiskMonitor:
     def state(self) -> MonitorState:
         return self._settings.model_copy(
             update={
-                "log_capitals": tuple(self._log_capitals),
-                "highest": self._highest,
+                "log_capitals": self._bettors.log_capitals,
+                "highest": self._bettors.highest,
                 "executed": self._executed,
                 "audited": self._audited,
                 "wrong": self._wrong,
@@ -103,9 +100,10 @@ class RiskMonitor:
     @property
     def level(self) -> Level:
         """`alarm` stays: the promise was broken, and a new one is needed."""
-        if self._highest >= self._alarm_at:
+        highest = self._bettors.highest
+        if highest >= self._alarm_at:
             return "alarm"
-        return "warning" if self._highest >= self._warning_at else "kept"
+        return "warning" if highest >= self._warning_at else "kept"
 
     def unaudited(self) -> Level:
         """An executed step that was not drawn for an audit: it says nothing, and counts."""
@@ -126,30 +124,18 @@ class RiskMonitor:
         self._executed += 1
         self._audited += 1
         self._wrong += wrong
-        gain = ((1.0 if wrong else 0.0) - self._alpha) / propensity
-        capitals = self._log_capitals
-        largest = -math.inf
-        for i, stake in enumerate(self._stakes):
-            capital = capitals[i] + math.log1p(stake * gain)
-            capitals[i] = capital
-            if capital > largest:
-                largest = capital
-        mean = largest + math.log(sum(math.exp(capital - largest) for capital in capitals) / _BETTORS)
-        if mean > self._highest:
-            self._highest = mean
+        self._bettors.bet(((1.0 if wrong else 0.0) - self._alpha) / propensity)
         return self.level
 
     def _restore(self, state: MonitorState) -> None:
         self._settings = state
         self._alpha: float = state.alpha
         self._least: float = state.least_propensity
-        self._log_capitals: list[float] = list(state.log_capitals)
-        self._highest = state.highest
         self._executed: int = state.executed
         self._audited: int = state.audited
         self._wrong: int = state.wrong
         self._alarm_at: float = -math.log(state.delta)
         self._warning_at: float = -math.log(state.warning_delta)
         # A right step costs stake * alpha / propensity of the capital, at most _BOLDEST of it.
-        boldest = _BOLDEST * state.least_propensity / state.alpha
-        self._stakes: list[float] = [boldest / 2**i for i in range(_BETTORS)]
+        stakes = halving_stakes(_BOLDEST * state.least_propensity / state.alpha)
+        self._bettors = Bettors(stakes, log_capitals=state.log_capitals, highest=state.highest)

@@ -160,7 +160,9 @@ def certify_slices(
 
     def tried(chosen_N: NDArray[np.bool_], alpha: float, share: float, handed: float = 0.0) -> Statement:
         scores = scores_N[chosen_N]
-        session = np.unique(session_N[chosen_N], return_inverse=True)[1].astype(np.int64)
+        session = (
+            session_N if chosen_N.all() else np.unique(session_N[chosen_N], return_inverse=True)[1].astype(np.int64)
+        )
         at_C = quantile_cuts(scores, cuts) if cuts_C is None else np.asarray(cuts_C, dtype=np.float64)
         risk, tested = pass_cuts(
             scores, wrong_N[chosen_N], session, at_C, alpha, share, test, both_ways=both_ways, handed=handed

@@ -65,9 +65,21 @@ class BoostedCritic:
             ModelError: lengths differ; a label is NaN or not 0 / 1; fewer than two sessions; or all labels
                 (outside some fifth of the sessions) are equal: nothing can be learned from one class.
         """
-        accepted = _checked_labels(accepted_N, len(befores))
-        x_NF = evidence.featurise(befores, proposals)
-        fold_N = _folds([before.session_id for before in befores], params.seed)
+        sessions = [before.session_id for before in befores]
+        return cls.fit_rows(evidence, evidence.featurise(befores, proposals), sessions, accepted_N, params)
+
+    @classmethod
+    def fit_rows(
+        cls,
+        evidence: Evidence,
+        x_NF: NDArray[np.float64],
+        session_of_N: Sequence[str],
+        accepted_N: ArrayLike,
+        params: CriticParams,
+    ) -> BoostedCritic:
+        """As `fit`, on rows that `evidence.featurise` made: the same rows with other labels need no second reading."""
+        accepted = _checked_labels(accepted_N, len(session_of_N))
+        fold_N = _folds(session_of_N, params.seed)
         raw_N = np.empty(accepted.size)
         for fold in np.unique(fold_N):
             held = fold_N == fold
@@ -84,7 +96,11 @@ class BoostedCritic:
         """`p_accept_N` strictly inside (0, 1). Each row depends on its own pair alone: batch equals single."""
         if not befores and not proposals:
             return np.empty(0)
-        return self._calibrator(_predict(self._booster, self.evidence.featurise(befores, proposals)))
+        return self.p_accept_rows(self.evidence.featurise(befores, proposals))
+
+    def p_accept_rows(self, x_NF: NDArray[np.float64]) -> NDArray[np.float64]:
+        """`p_accept_N` of at least one row that `evidence.featurise` made."""
+        return self._calibrator(_predict(self._booster, x_NF))
 
     def cuts(self, count: int) -> NDArray[np.float64]:
         """`count` thresholds, strictest first, at quantiles of the cross-fitted scores of the fit split.

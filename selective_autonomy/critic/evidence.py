@@ -13,6 +13,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from selective_autonomy.critic.operator_habits import NAMES as HABIT_NAMES
+from selective_autonomy.critic.operator_habits import OperatorHabits
 from selective_autonomy.errors import ModelError
 from selective_autonomy.policy.baselines.ngram import HeadNgram, Trigger, situation_of
 from selective_autonomy.policy.protocol import Proposal
@@ -66,6 +68,8 @@ NAMES: tuple[str, ...] = (
     "last_message_words",
     "last_message_asks",
     "last_result_values",  # -1: no result yet
+    # who is asked
+    *HABIT_NAMES,
 )
 CATEGORIES: tuple[str, ...] = ("action_type", "head", "trigger", "last_action_type")  # codes, not amounts
 
@@ -73,7 +77,7 @@ _TRIGGERS: tuple[Trigger, ...] = ("start", "customer", "screen", "operator")
 _WORD = re.compile(r"\w+")
 _VOCABULARY = 50_000  # most frequent words of train that count as seen
 _LEAST_P = 1e-9  # log of a smaller probability says nothing more
-_VERSION = 1
+_VERSION = 2
 _FILE, _HEADS_FILE = "evidence.json", "evidence_heads.json"
 
 
@@ -82,9 +86,11 @@ class Evidence:
 
     names = NAMES
 
-    def __init__(self, ngram: HeadNgram, words: frozenset[str], critical: frozenset[str]) -> None:
+    def __init__(
+        self, ngram: HeadNgram, habits: OperatorHabits, words: frozenset[str], critical: frozenset[str]
+    ) -> None:
         """`words`: those of train's customer messages. `critical`: the action types that are gated."""
-        self._ngram, self._words, self._critical = ngram, words, critical
+        self._ngram, self._habits, self._words, self._critical = ngram, habits, words, critical
 
     @classmethod
     def fit(cls, train: Sequence[Session], schema: ProcessSchema) -> Evidence:
@@ -100,6 +106,7 @@ class Evidence:
                     words.update(_WORD.findall(event.text.casefold()))
         return cls(
             HeadNgram.fit(train),
+            OperatorHabits.fit(train),
             frozenset(word for word, _ in words.most_common(_VOCABULARY)),
             frozenset(kind for kind in ACTION_TYPES if schema.tier(kind).tier == "critical"),
         )
@@ -176,12 +183,14 @@ class Evidence:
             len(last_words),
             "?" in last_message,
             -1 if last_result is None else len(last_result.values),
+            *self._habits.row(before.operator_id, situation, [a.head for a in proposal.alternatives]),
         ]
 
     def save(self, out: Path) -> None:
         """Write `evidence.json` and `evidence_heads.json` into the directory `out`."""
         out.mkdir(parents=True, exist_ok=True)
         self._ngram.save(out / _HEADS_FILE)
+        self._habits.save(out)
         data = {
             "version": _VERSION,
             "names": NAMES,
@@ -204,4 +213,4 @@ class Evidence:
             words, critical = frozenset(data["words"]), frozenset(data["critical"])
         except (OSError, ValueError, KeyError, TypeError) as err:
             raise ModelError(f"{path / _FILE} is no evidence file: {err}; fit the critic again") from err
-        return cls(HeadNgram.load(path / _HEADS_FILE), words, critical)
+        return cls(HeadNgram.load(path / _HEADS_FILE), OperatorHabits.load(path), words, critical)

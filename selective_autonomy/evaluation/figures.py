@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -147,6 +147,53 @@ def rules_png(cells: Mapping[str, Mapping[str, Mapping[str, float]]], *, delta: 
         axes.set_xticks(at_C, [cell.replace(",", "\n") for cell in cells], fontsize=6)
         axes.set_xlabel("alpha, labelled steps")
     right.legend(frameon=False, fontsize=7)
+    return png(drawing)
+
+
+def noise_png(
+    desk: Mapping[str, Mapping[str, Mapping[str, Any]]], star: Mapping[str, Mapping[str, Mapping[str, Any]]]
+) -> bytes:
+    """Corruption by corruption: the risk that was promised, and what still runs by itself, against its rate.
+
+    Args:
+        desk, star: corruption -> rate -> {"alpha", rule -> {"promised_risk", "step_coverage", ...}}.
+    """
+    names = list(desk)
+    drawing, first = canvas(height=9.6)
+    drawing.set_size_inches(2.5 * len(names), 9.6)
+    first.remove()
+    rows = (
+        ("desk: sessions lost, %", desk, "promised_risk"),
+        ("desk: worked alone, %", desk, "session_coverage"),
+        ("STAR: wrong steps, %", star, "promised_risk"),
+        ("STAR: steps executed, %", star, "step_coverage"),
+    )
+    for r, (label, corpus, figure) in enumerate(rows):
+        for c, name in enumerate(names):
+            axes = drawing.add_subplot(len(rows), len(names), r * len(names) + c + 1)
+            axes.grid(color="#e3e3e3", lw=0.6)
+            axes.spines[["top", "right"]].set_visible(False)
+            cells = corpus[name]
+            rates = [100 * float(rate) for rate in cells]
+            for rule, colour, mark in (
+                ("naive", RED, "s"),
+                ("certificate", GREY, "D"),
+                ("certificate_noise_model", BLUE, "o"),
+            ):
+                shown = [100 * cell[rule][figure] for cell in cells.values()]
+                axes.plot(rates, shown, color=colour, marker=mark, ms=4, lw=1.6, label=rule.replace("_", " "))
+            if figure == "promised_risk":
+                axes.axhline(100 * next(iter(cells.values()))["alpha"], color=RED, lw=1, ls="--", label="alpha")
+            axes.set_ylim(0, None)
+            if r == 0:
+                axes.set_title(name.replace("_", " "), fontsize=9)
+            if c == 0:
+                axes.set_ylabel(label, fontsize=8)
+            if r == len(rows) - 1:
+                axes.set_xlabel("rate, %", fontsize=8)
+            axes.tick_params(labelsize=7)
+            if r == 0 and c == 0:
+                axes.legend(frameon=False, fontsize=6)
     return png(drawing)
 
 

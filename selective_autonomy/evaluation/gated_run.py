@@ -39,7 +39,7 @@ class GatedRunSummary(Frozen):
     """Shares are in [0, 1]; `active_seconds_change` is relative to the human arm (-0.39: 39 % less).
 
     `true_risk` is over executed critical steps, `routine_risk` over executed routine ones; `session_risk` is the share
-    of sessions with a wrong executed step of either kind.
+    of sessions with a wrong executed step of either kind, `session_risk_gated` with a critical one: what is promised.
     """
 
     sessions: int
@@ -47,6 +47,7 @@ class GatedRunSummary(Frozen):
     step_coverage: Figure
     true_risk: Figure
     session_risk: Figure
+    session_risk_gated: Figure
     routine_risk: Figure
     active_seconds_human: Figure
     active_seconds_selective: Figure
@@ -95,6 +96,7 @@ def summarise(human: Sequence[ArmCase], selective: Sequence[ArmCase], *, seed: i
         step_coverage=ratio(executed_S, critical_S),
         true_risk=ratio(wrong_S, executed_S),
         session_risk=ratio((wrong_S + routine_wrong_S > 0).astype(float)),
+        session_risk_gated=ratio((wrong_S > 0).astype(float)),
         routine_risk=ratio(routine_wrong_S, routine_S),
         active_seconds_human=ratio(human_seconds_S),
         active_seconds_selective=ratio(seconds_S),

@@ -17,7 +17,7 @@ class SimulatedCritic:
     """Scores of right and of wrong proposals are two normal distributions of equal spread, `auroc` apart.
 
     `p_accept` is the true probability of being right given the score, so the critic is perfectly calibrated. Steps are
-    independent.
+    independent, except in `draw_sessions`.
 
     Args:
         auroc: in (0.5, 1). base_error: share of wrong proposals, in (0, 1).
@@ -29,8 +29,22 @@ class SimulatedCritic:
     def draw(self, n: int, rng: np.random.Generator) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
         """`p_accept_N` and `wrong_N` of n steps."""
         wrong_N = rng.random(n) < self.base_error
-        raw_N = rng.normal(size=n) + np.where(wrong_N, 0.0, self._distance)
-        return 1 / (1 + np.exp(-self._log_odds(raw_N))), wrong_N
+        return self._scores(wrong_N, rng), wrong_N
+
+    def draw_sessions(
+        self, sessions: int, rng: np.random.Generator, *, correlation: float = 0.3, most_steps: int = 9
+    ) -> tuple[NDArray[np.float64], NDArray[np.bool_], NDArray[np.int64]]:
+        """`p_accept_N`, `wrong_N` and session codes of sessions of 1 to `most_steps` steps, all lengths alike.
+
+        Whether a step is wrong hangs on its session: `correlation`, in [0, 1], is that of the normal numbers behind it,
+        1 makes sessions wrong or right from end to end. Of a single step all is as in `draw`, so that `coverage` and
+        `risk` hold.
+        """
+        session_N = np.repeat(np.arange(sessions), rng.integers(1, most_steps + 1, sessions))
+        shared_N = rng.normal(size=sessions)[session_N]
+        hidden_N = math.sqrt(correlation) * shared_N + math.sqrt(1 - correlation) * rng.normal(size=session_N.size)
+        wrong_N = hidden_N < norm.ppf(self.base_error)
+        return self._scores(wrong_N, rng), wrong_N, session_N
 
     def coverage(self, threshold: float) -> float:
         """The share of steps at or above it."""
@@ -53,6 +67,10 @@ class SimulatedCritic:
 
         # Beyond 8 standard deviations no float tells the tail from none.
         return sum(self._above(float(brentq(excess, -8.0, 8.0)))) if excess(8.0) < 0 else 0.0
+
+    def _scores(self, wrong_N: NDArray[np.bool_], rng: np.random.Generator) -> NDArray[np.float64]:
+        raw_N = rng.normal(size=wrong_N.size) + np.where(wrong_N, 0.0, self._distance)
+        return np.asarray(1 / (1 + np.exp(-self._log_odds(raw_N))), dtype=np.float64)
 
     @cached_property
     def _distance(self) -> float:

@@ -95,7 +95,8 @@ class DecisionClient:
 
 def _parse(response: httpx.Response) -> StepDecision:
     answer = response.json()
-    fields = {name: answer[name] for name in StepDecision.model_fields if name != "decision"}
+    fields = {name: answer[name] for name in StepDecision.model_fields if name not in ("decision", "audit")}
+    fields["audit"] = answer.get("audit")  # a service of before the audits has no such field
     decision = {key: answer[key] for key in ("outcome", "reason") if answer[key] is not None}
     return StepDecision.model_validate({"decision": decision, **fields})
 

@@ -158,12 +158,12 @@ class _Case:
     def _execute(self, decided: StepDecision, digest: str, seconds: float) -> StepDecision:
         """Do the decided step. The answer is the decision as it came out: a Defer if it was not carried out."""
         if decided.proposal is None or decided.state_digest != digest:
-            return decided.model_copy(update={"decision": Defer(reason="internal_error")})
+            return decided.model_copy(update={"decision": Defer(reason="internal_error"), "audit": None})
         try:
             self._do("autonomy", decided.proposal.action, digest, seconds, decided)
         except IllegalAction as err:
             logger.warning("case %r: the desk refused what was decided: %s", self.case_id, err)
-            return decided.model_copy(update={"decision": Defer(reason="illegal_action")})
+            return decided.model_copy(update={"decision": Defer(reason="illegal_action"), "audit": None})
         return decided
 
     def _hand_off(self, view: CaseView, digest: str, decided: StepDecision) -> None:

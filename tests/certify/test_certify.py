@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from selective_autonomy.certify.binomial import upper_limit
 from selective_autonomy.certify.certificate import Certificate
-from selective_autonomy.certify.certify import certify, verify_certificate
+from selective_autonomy.certify.certify import certify, session_digest, verify_certificate
+from selective_autonomy.certify.label_noise import Sensitivity
 from selective_autonomy.certify.sessions import certify_sessions
 from selective_autonomy.errors import CertificateError
 from selective_autonomy.params import CertificateParams
@@ -203,3 +204,25 @@ def test_a_certificate_with_a_lowered_threshold_is_found_out() -> None:
     lowered = honest.slices[0].model_copy(update={"step": honest.slices[0].step.model_copy(update={"threshold": 0.01})})
     with pytest.raises(CertificateError, match="slices"):
         verify_certificate(honest.model_copy(update={"slices": (lowered,)}), scores, wrong, session, STEPS_ONLY)
+
+
+def test_a_session_that_was_trained_on_is_refused_by_its_hash() -> None:
+    rows = draw(0)
+    others = {session_digest(f"other-{n}") for n in range(50)}
+    assert certify(*rows, PARAMS, **ABOUT, trained_on=others) == certify(*rows, PARAMS, **ABOUT)
+    with pytest.raises(CertificateError, match="1 sessions to certify on were trained on, 's7'"):
+        certify(*rows, PARAMS, **ABOUT, trained_on=others | {session_digest("s7")})
+
+
+def test_a_promise_about_the_truth_says_what_it_rests_on_and_is_verified_with_it() -> None:
+    rows = draw(0)
+    probes = Sensitivity(planted=200, caught=180)
+    about_truth = certify(*rows, PARAMS, **ABOUT, sensitivity=probes)
+    assert about_truth.promised == {"step": 0.1, "session": 0.2}
+    assert all(b.alpha < 0.9 * about_truth.promised[b.unit] for b in about_truth.bounds)
+    verify_certificate(about_truth, *rows, PARAMS)
+    more_caught = about_truth.model_copy(update={"sensitivity": Sensitivity(planted=200, caught=200)})
+    with pytest.raises(CertificateError, match="slices"):
+        verify_certificate(more_caught, *rows, PARAMS)
+    with pytest.raises(CertificateError, match="plant more probes"):
+        certify(*rows, PARAMS, **ABOUT, sensitivity=Sensitivity(planted=30, caught=0))

@@ -11,6 +11,7 @@ from selective_autonomy.evaluation.simulated_critic import SimulatedCritic
 from selective_autonomy.evaluation.threshold_rules import RULES
 
 DRAWS, DELTA = 150, 0.1
+ALONE = [str(n) for n in range(2000)]  # each step a session of its own
 SLACK = 2 * np.sqrt(DELTA * (1 - DELTA) / DRAWS)
 
 
@@ -45,7 +46,7 @@ def test_a_promise_is_broken_in_at_most_delta_of_draws_but_for_the_naive_rule(na
     critic, rng = SimulatedCritic(), np.random.default_rng(5)
     broken, coverage = 0, 0.0
     for _ in range(DRAWS):
-        threshold = RULES[name](*critic.draw(800, rng), 0.05, DELTA)
+        threshold = RULES[name](*critic.draw(800, rng), ALONE[:800], 0.05, DELTA)
         if threshold is not None:
             broken += critic.risk(threshold) > 0.05
             coverage += critic.coverage(threshold) / DRAWS
@@ -59,14 +60,14 @@ def test_a_promise_is_broken_in_at_most_delta_of_draws_but_for_the_naive_rule(na
 @pytest.mark.parametrize("name", sorted(RULES))
 def test_a_critic_that_is_always_wrong_executes_nothing(name: str) -> None:
     scores = np.linspace(0.1, 0.9, 50)
-    assert RULES[name](scores, np.ones(50, dtype=bool), 0.1, 0.05) is None
+    assert RULES[name](scores, np.ones(50, dtype=bool), ALONE[:50], 0.1, 0.05) is None
 
 
 @pytest.mark.parametrize("name", sorted(RULES))
 def test_ties_everywhere_execute_all_or_nothing(name: str) -> None:
     scores = np.full(400, 0.5)
-    assert RULES[name](scores, np.zeros(400, dtype=bool), 0.1, 0.05) == 0.5
-    assert RULES[name](scores, np.ones(400, dtype=bool), 0.1, 0.05) is None
+    assert RULES[name](scores, np.zeros(400, dtype=bool), ALONE[:400], 0.1, 0.05) == 0.5
+    assert RULES[name](scores, np.ones(400, dtype=bool), ALONE[:400], 0.1, 0.05) is None
 
 
 def test_the_certificate_executes_more_than_the_other_rules_that_keep_their_promise() -> None:
@@ -76,7 +77,21 @@ def test_the_certificate_executes_more_than_the_other_rules_that_keep_their_prom
         for _ in range(40):
             draw = critic.draw(n, rng)
             for name, rule in RULES.items():
-                threshold = rule(*draw, alpha, 0.05)
+                threshold = rule(*draw, ALONE[:n], alpha, 0.05)
                 kept[name] += 0.0 if threshold is None else critic.coverage(threshold)
         assert kept["ours"] > kept["sgr"]
         assert kept["ours"] > kept["bonferroni"]
+
+
+def test_sessions_that_go_wrong_together_are_seen_by_the_certificate_alone() -> None:
+    rng, alpha = np.random.default_rng(11), 0.1
+    broken = dict.fromkeys(RULES, 0)
+    for _ in range(200):
+        # 120 sessions of 12 steps; half of the risk comes from sessions of which most goes wrong. True risk: alpha.
+        bad_session = rng.random(120) < 0.05
+        wrong = rng.random((120, 12)) < np.where(bad_session, 0.9, (alpha - 0.045) / 0.95)[:, None]
+        scores, sessions = np.full(1440, 0.5), [str(s) for s in range(120) for _ in range(12)]
+        for name, rule in RULES.items():
+            broken[name] += rule(scores, wrong.ravel(), sessions, alpha - 1e-3, 0.05) is not None
+    assert broken["sgr"] / 200 > 0.12
+    assert broken["ours"] / 200 <= 0.05 + 2 * np.sqrt(0.05 * 0.95 / 200) + 0.03  # approximate: few bad sessions

@@ -13,7 +13,7 @@ from dagster_project.bench.certify import certify_table, run_certify_bench
 @pytest.fixture(scope="module")
 def results(tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
     root = tmp_path_factory.mktemp("certify")
-    found = run_certify_bench(root=root, console=Console(), small=True)
+    found = run_certify_bench(root=root, state=root / "state", console=Console(), small=True)
     assert not list(root.rglob("*.json"))  # a quick look is no evidence
     return found
 

@@ -25,7 +25,7 @@ def graph_on_record() -> dict[str, object]:
 
 def test_definitions_are_valid_and_every_job_resolves() -> None:
     dg.Definitions.validate_loadable(defs)
-    for name in ("whole_loop", "release", "monitoring"):
+    for name in ("whole_loop", "release", "monitoring", "noise_experiment"):
         assert defs.resolve_job_def(name).name == name
 
 

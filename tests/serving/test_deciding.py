@@ -15,8 +15,10 @@ from bentos.decision.answers import Refused
 from bentos.decision.deciding import Deciding
 from bentos.decision.loading import Served
 from selective_autonomy.bundle import DecisionBundle
+from selective_autonomy.certify.audit import AuditRates
 from selective_autonomy.decision import StepDecision
 from selective_autonomy.gate import DeferReason
+from selective_autonomy.runtime.audited import Auditor
 from selective_autonomy.traces.screen import state_digest
 
 
@@ -29,9 +31,15 @@ def bundle(made: Made) -> DecisionBundle:
 def deciding(bundle: DecisionBundle) -> Iterator[Callable[..., Deciding]]:
     opened: list[Deciding] = []
 
-    def make(*, refusal: DeferReason | None = None, seconds: float = 5.0, without: bool = False) -> Deciding:
+    def make(
+        *,
+        refusal: DeferReason | None = None,
+        seconds: float = 5.0,
+        without: bool = False,
+        auditor: Auditor | None = None,
+    ) -> Deciding:
         served = Served(None if without else bundle, process_id="broadband", version="3", refusal=refusal)
-        opened.append(Deciding(served, seconds=seconds))
+        opened.append(Deciding(served, seconds=seconds, auditor=auditor))
         return opened[-1]
 
     yield make
@@ -50,6 +58,17 @@ def _reasons(decided: list[StepDecision]) -> set[Any]:
 def test_a_sound_bundle_decides_and_says_its_version(deciding: Any, made: Made, bundle: DecisionBundle) -> None:
     decided = _decide(deciding(), made, 5)
     assert decided == [d.model_copy(update={"bundle_version": "3"}) for d in bundle.decide_batch(made.unseen[:5])]
+
+
+def test_executed_critical_steps_are_drawn_for_audits_and_nothing_is_decided_otherwise(
+    deciding: Any, made: Made
+) -> None:
+    plain = _decide(deciding(), made, 40)
+    drawn = _decide(deciding(auditor=Auditor(b"k" * 32, AuditRates(least=0.5))), made, 40)
+    assert [d.model_copy(update={"audit": None}) for d in drawn] == plain
+    gated = [d.decision.outcome == "execute" and d.tier == "critical" for d in plain]
+    assert [d.audit is not None for d in drawn] == gated
+    assert any(gated)
 
 
 @pytest.mark.parametrize("refusal", ["contract_mismatch", "not_approved"])
