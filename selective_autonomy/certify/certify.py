@@ -84,12 +84,7 @@ def certify(
     promised = {"step": max(one.alpha for one in asked)}
     if params.alpha_session is not None:
         promised["session"] = params.alpha_session
-    specs = asked
-    if sensitivity is not None:
-        lowered = for_truth(params, sensitivity)
-        share = lowered.alpha / params.alpha
-        specs = tuple(one.model_copy(update={"alpha": one.alpha * share}) for one in asked)
-        params = lowered
+    specs, params = in_labels(asked, params, sensitivity)
     slice_N = slice_codes(specs, action_type_N, len(session_of_N))
     scores, wrong, session, ids, order = _checked(scores_N, wrong_N, session_of_N, slice_N)
     slice_N = slice_N[order]
@@ -130,6 +125,17 @@ def certify(
         sensitivity=sensitivity,
         promised=promised,
     )
+
+
+def in_labels(
+    specs: tuple[SliceSpec, ...], params: CertificateParams, sensitivity: Sensitivity | None
+) -> tuple[tuple[SliceSpec, ...], CertificateParams]:
+    """What must hold of the labels so that `specs` and `params` hold in truth (`label_noise.for_truth`)."""
+    if sensitivity is None:
+        return specs, params
+    lowered = for_truth(params, sensitivity)
+    share = lowered.alpha / params.alpha
+    return tuple(one.model_copy(update={"alpha": one.alpha * share}) for one in specs), lowered
 
 
 def session_digest(session_id: str) -> str:

@@ -118,7 +118,10 @@ class TestedSlices:
         than any slice's own, and with a slice that may not run at all (its errors are too many) there is no pool.
         """
         alone = [step_bound(s.risk, s.tested, s.n) for s in self.alone]
-        step = [step_bound(s.risk, s.tested, s.n, at_least=at_least) for s in self.alone]
+        step = [
+            step_bound(s.risk, s.tested, s.n, at_least=at_least) if one.threshold is not None else one
+            for s, one in zip(self.alone, alone, strict=True)
+        ]
         pooled = self._pooled(step, at_least)
         return tuple(
             Slice(name=spec.name, action_types=spec.action_types, alone=one, step=own)
@@ -127,13 +130,18 @@ class TestedSlices:
             for spec, one, own in zip(self.specs, alone, step, strict=True)
         )
 
+    def may_run(self, at_least: float) -> bool:
+        """Whether some slice is certified at thresholds of at least `at_least`: `in_force` without its account."""
+        return any(s.tested.cuts[c] >= at_least for s in self.alone for c in s.tested.passed)
+
     def _pooled(self, step: Sequence[Bound], at_least: float) -> Bound | None:
         labelled = [bound for bound in step if bound.n]
         if self.pool is None or any(bound.refusal == "error_too_high" for bound in labelled):
             return None
-        own = max((bound.threshold for bound in labelled if bound.threshold is not None), default=0.0)
-        bound = step_bound(self.pool.risk, self.pool.tested, self.pool.n, at_least=max(at_least, own))
-        return None if bound.threshold is None else bound
+        highest = max([at_least, *(bound.threshold for bound in labelled if bound.threshold is not None)])
+        if not any(self.pool.tested.cuts[c] >= highest for c in self.pool.tested.passed):
+            return None
+        return step_bound(self.pool.risk, self.pool.tested, self.pool.n, at_least=highest)
 
 
 def certify_slices(
