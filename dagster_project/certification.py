@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from selective_autonomy.certify.label_noise import Sensitivity
 
+SEED = 0  # of the forecast: the same files give the same day
 PROBES = 300  # more narrow the limit of the sensitivity by less than a point
 
 
@@ -123,6 +124,37 @@ def facts_of(certificate: Certificate) -> dict[str, Any]:
     if certificate.session is not None:
         facts |= _facts_of_bound(certificate.session, "")
     return facts
+
+
+def forecast_facts(paths: ProcessPaths, params: ProcessParams, certificate: Certificate) -> dict[str, Any]:
+    """When a refused process may expect its certificate, by the times of the sessions; empty where there is no rate.
+
+    The day of the last calibrate session stands for now, so the facts depend on the data alone.
+    """
+    import pandas as pd
+
+    from selective_autonomy.certify.certify import in_labels
+    from selective_autonomy.certify.forecast import LabelStream, forecast
+
+    if certificate.threshold is not None:
+        return {}
+    evidence = pd.read_parquet(paths.certificate_evidence)
+    asked = _asked(paths, params, evidence)
+    slices, promise = in_labels(asked["slices"], params.certificate, certificate.sensitivity)
+    at_of = {s.session_id: s.events[-1].at for s in sessions_of(paths, "calibrate")["calibrate"]}
+    stream = LabelStream(
+        *_columns(evidence), at_of, slices, promise, cuts_C=asked["cuts_C"], action_type_N=asked["action_type_N"]
+    )
+    try:
+        made = forecast(stream, max(at_of.values()), seed=SEED)
+    except CertificateError:
+        return {"forecast": "none: the sessions' times give no rate"}
+    rate = f"at {made.sessions_a_day:.1f} labelled sessions a day"
+    if (day := made.day()) is None:
+        return {"forecast": f"not to be expected at the error seen, {rate}"}
+    latest = "open" if made.latest is None else f"{made.latest:.0f}"
+    interval = f"{made.days:.0f} days after the last label ({made.earliest:.0f} … {latest})"
+    return {"forecast": f"about {day:%Y-%m-%d}, {rate}: {interval}"}
 
 
 def _facts_of_bound(bound: Bound, prefix: str) -> dict[str, Any]:

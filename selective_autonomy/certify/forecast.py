@@ -22,7 +22,7 @@ from selective_autonomy.errors import CertificateError
 from selective_autonomy.frozen import Frozen
 from selective_autonomy.params import CertificateParams
 
-FUTURES = 40  # the 10 % and 90 % quantiles of so many are good to about 5 points of probability
+FUTURES = 30  # the 10 % and 90 % quantiles of so many are good to about 5 points of probability
 RECENT_DAYS = 14.0
 _LONGEST = 32  # how far it looks ahead: until there are so many times the labels at hand
 _STRIDE = 1.15  # the next day that is tried is later by this factor, so a forecast is coarse by up to 15 %
