@@ -36,9 +36,14 @@ class Bundled:
             "threshold": "none" if threshold is None else f"{threshold:.6f}",
         }
         facts |= {f"split.{name}": digest for name, digest in self.certificate.splits.items()}
-        for bound in self.certificate.bounds:
-            facts[f"{bound.unit}_alpha"] = f"{bound.alpha:g}"
-            facts[f"{bound.unit}_coverage"] = f"{bound.coverage:.4f}"
+        many = len(self.certificate.slices) > 1
+        for one in self.certificate.slices:
+            prefix = f"{one.name.replace(' ', '_')}." if many else ""
+            facts[f"{prefix}step_alpha"] = f"{one.alone.alpha:g}"
+            facts[f"{prefix}step_coverage"] = f"{one.alone.coverage:.4f}"
+        if self.certificate.session is not None:
+            facts["session_alpha"] = f"{self.certificate.session.alpha:g}"
+            facts["session_coverage"] = f"{self.certificate.session.coverage:.4f}"
         return facts
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import dagster as dg
 
-from dagster_project.assets import copilot, critic, evaluation, monitoring, policy, release, traces
+from dagster_project.assets import copilot, critic, evaluation, labels, monitoring, policy, release, traces
 from dagster_project.checks import certificate as certificate_checks
 from dagster_project.experiments import noise_experiment
 from dagster_project.jobs import JOBS
@@ -20,7 +20,7 @@ from dagster_project.sensors.new_traces import new_trace_files, processes_as_par
 def build_definitions(root: Path, state: Path, tracking: Tracking, progress: Progress) -> dg.Definitions:
     """All definitions over one project root, state folder and MLflow store. Loads no model and no framework."""
     return dg.Definitions(
-        assets=dg.load_assets_from_modules([traces, policy, copilot, evaluation, critic, release, monitoring]),
+        assets=dg.load_assets_from_modules([traces, policy, copilot, labels, evaluation, critic, release, monitoring]),
         asset_checks=dg.load_asset_checks_from_modules([certificate_checks]),
         jobs=[*JOBS, noise_experiment],
         schedules=SCHEDULES,

@@ -8,6 +8,7 @@ LOOP = (
     "splits",
     "policy",
     "copilot_feedback",
+    "label_quality",
     "critic",
     "certificate",
     "decision_bundle",

@@ -23,9 +23,9 @@ def true_risk_facts(paths: ProcessPaths, certificate: Certificate) -> dict[str, 
     """
     import numpy as np
 
-    from selective_autonomy.certify.audit import keyed_uniform
     from selective_autonomy.certify.label_noise import truly_wrong_share
     from selective_autonomy.critic.kinds import load_critic
+    from selective_autonomy.keyed_draw import drawn
 
     if certificate.threshold is None:
         return {}
@@ -37,7 +37,7 @@ def true_risk_facts(paths: ProcessPaths, certificate: Certificate) -> dict[str, 
         return {}
     key = certificate.scores_digest.encode()
     drawn = [
-        keyed_uniform(key, "adjudication", one.replayed.session_id, str(one.replayed.step.index)) < ADJUDICATED_SHARE
+        drawn(key, "adjudication", one.replayed.session_id, str(one.replayed.step.index), rate=ADJUDICATED_SHARE)
         for one in executed
     ]
     found = truly_wrong_share(

@@ -33,6 +33,7 @@ from selective_autonomy.gate import Decision, Defer, DeferReason, Stage, decide
 from selective_autonomy.policy.card import read_card
 from selective_autonomy.policy.kinds import load_policy
 from selective_autonomy.policy.protocol import Policy, Proposal
+from selective_autonomy.process.actions import UIAction
 from selective_autonomy.process.legality import check_action, legal_heads
 from selective_autonomy.process.schema import ProcessSchema, Tier, load_process, save_process
 from selective_autonomy.traces.schema import Session
@@ -144,7 +145,7 @@ class DecisionBundle:
                 and case.p_accept is not None
                 and abs(now.p_accept - case.p_accept) <= _GOLDEN_TOLERANCE
             )
-            threshold = self.certificate.threshold
+            threshold = self._threshold(case.action) if case.action else None
             on_the_edge = (
                 close
                 and threshold is not None
@@ -195,13 +196,19 @@ class DecisionBundle:
         proposal, p_accept = scored
         try:
             tier = self.schema.tier(proposal.action.type).tier
-            threshold = self.certificate.threshold
+            threshold = self._threshold(proposal.action)
             legal = self._is_legal(session, proposal)
             decision = decide(p_accept=p_accept, threshold=threshold, tier=tier, legal=legal, stage=stage)
             return self._answer(session, decision, proposal=proposal, tier=tier, p_accept=p_accept, threshold=threshold)
         except Exception:
             logger.exception("session %s: the gate could not be asked", session.session_id)
             return self._answer(session, Defer(reason="internal_error"))
+
+    def _threshold(self, action: UIAction) -> float | None:
+        """What the gate compares an action's score with. A routine step runs where anything at all is certified."""
+        if self.schema.tier(action.type).tier == "routine":
+            return self.certificate.threshold
+        return self.certificate.threshold_of(action.type)
 
     def _is_legal(self, session: Session, proposal: Proposal) -> bool:
         try:

@@ -331,6 +331,17 @@ class DriftParams(Frozen):
     number_threshold: float = Field(gt=0)
 
 
+class LabelParams(Frozen):
+    """How labels are checked where operators can be asked again: shares of the critical steps, each drawn by itself.
+
+    `second_review_rate`: two colleagues judge the same proposal. `probe_rate`: one operator is shown a proposal whose
+    truth is known.
+    """
+
+    second_review_rate: float = Field(default=0.1, ge=0, le=1)
+    probe_rate: float = Field(default=0.05, ge=0, le=1)
+
+
 class MixParams(Frozen):
     """The mixing experiment (`selective_autonomy.evaluation.mix`).
 
@@ -393,6 +404,7 @@ class Params(Frozen):
     processes: dict[str, ProcessParams]
     validation: ValidationParams
     drift: DriftParams
+    labels: LabelParams = LabelParams()
     mix: dict[str, MixParams] = Field(default_factory=dict)
     noise: dict[str, NoiseParams] = Field(default_factory=dict)
 

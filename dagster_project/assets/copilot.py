@@ -17,12 +17,10 @@ from dagster_project.resources.workspace import Workspace
     code=(
         "dagster_project/copilot_stage.py",
         "dagster_project/judged_steps.py",
-        "dagster_project/label_facts.py",
         "quality_checks/feedback.py",
         "selective_autonomy/desk",
         "selective_autonomy/evaluation/copilot.py",
         "selective_autonomy/evaluation/replay.py",
-        "selective_autonomy/labels",
         "selective_autonomy/process/comparison.py",
     ),
     params=("feedback", "seed", "validation"),
@@ -38,7 +36,6 @@ def copilot_feedback(
 
     from dagster_project.copilot_stage import judge_proposals
     from dagster_project.judged_steps import judged_table, write_judged
-    from dagster_project.label_facts import label_facts
     from dagster_project.process_data import sessions_of
     from quality_checks.feedback import validate_feedback
     from selective_autonomy.evaluation.replay import ReplayCost
@@ -69,7 +66,6 @@ def copilot_feedback(
         "wrong": float(table["wrong"].mean()),
         "same_head": float((table["head"] == table["logged_head"]).mean()),
         "correct_reasons": table["reason"].value_counts().to_dict(),
-        **label_facts(table),
     }
     yield made(context, workspace, sha256_of(paths.feedback)[:16], facts)
     yield from expectation_results(result.outcomes)

@@ -72,6 +72,15 @@ class ProcessPaths:
         return self.stage("copilot") / "cost.json"
 
     @property
+    def label_quality(self) -> Path:
+        return self.stage("labels") / "quality.json"
+
+    @property
+    def label_reviews(self) -> Path:
+        """Second reviews and probes, with the first verdicts beside them: a row a verdict."""
+        return self.stage("labels") / "reviews.parquet"
+
+    @property
     def policy_evaluation(self) -> Path:
         return self.stage("policy_evaluation") / "report.json"
 
@@ -130,6 +139,7 @@ class ProcessPaths:
             "splits": self.splits,
             "policy": self.policy,
             "copilot_feedback": self.feedback,
+            "label_quality": self.label_quality,
             "critic": self.critic,
             "certificate": self.certificate,
             "decision_bundle": self.registered,

@@ -7,15 +7,14 @@ therefore audited, with a probability that is known and logged: `certify.weights
 from __future__ import annotations
 
 import hmac
-import math
 
 from pydantic import Field, model_validator
 
+from selective_autonomy import keyed_draw
 from selective_autonomy.errors import CertificateError
 from selective_autonomy.frozen import Frozen
+from selective_autonomy.keyed_draw import as_uniform
 from selective_autonomy.process.actions import ActionType
-
-_LEAST_KEY_BYTES = 16  # a shorter secret can be found by trying
 
 
 class AuditDraw(Frozen):
@@ -32,7 +31,7 @@ class AuditDraw(Frozen):
 
     @model_validator(mode="after")
     def _follows_from_its_digest(self) -> AuditDraw:
-        if self.drawn != (_as_uniform(self.digest) < self.probability):
+        if self.drawn != (as_uniform(self.digest) < self.probability):
             raise ValueError(f"drawn {self.drawn} does not follow from digest and probability {self.probability}")
         return self
 
@@ -84,41 +83,10 @@ def draw_audit(key: bytes, session_id: str, step_id: str, probability: float) ->
             f"an audit probability must lie in (0, 1]; got {probability!r}: where nothing is ever audited, nothing can "
             "be certified"
         )
-    digest = _digest(key, ("audit", session_id, step_id))
-    return AuditDraw(drawn=_as_uniform(digest) < probability, probability=probability, digest=digest)
+    digest = keyed_draw.digest(key, "audit", session_id, step_id)
+    return AuditDraw(drawn=as_uniform(digest) < probability, probability=probability, digest=digest)
 
 
 def is_replayed(draw: AuditDraw, key: bytes, session_id: str, step_id: str) -> bool:
     """Whether the draw is the one that this key makes for the step. CertificateError: the key is too short."""
-    return hmac.compare_digest(draw.digest, _digest(key, ("audit", session_id, step_id)))
-
-
-def keyed_uniform(key: bytes, *parts: str) -> float:
-    """A number in [0, 1), fixed by key and parts: HMAC-SHA256, 53 bits of it.
-
-    Uniform and independent over different parts for whoever does not have the key, in whatever order they are asked.
-    Begin with the purpose ("audit", "probe", ...), so that draws for different purposes know nothing of each other.
-
-    Raises:
-        CertificateError: the key has fewer than 16 bytes, or there are no parts.
-    """
-    if not parts:
-        raise CertificateError("a keyed draw needs a purpose and what is drawn for; got no parts")
-    return _as_uniform(_digest(key, parts))
-
-
-def _digest(key: bytes, parts: tuple[str, ...]) -> str:
-    if len(key) < _LEAST_KEY_BYTES:
-        raise CertificateError(
-            f"the audit key has {len(key)} bytes, expected at least {_LEAST_KEY_BYTES}; make one with "
-            "`python -c 'import secrets; print(secrets.token_hex(32))'` and keep it from those who are audited"
-        )
-    # Lengths first: ("ab", "c") and ("a", "bc") are different steps.
-    encoded = [part.encode() for part in parts]
-    message = b"".join(len(part).to_bytes(8, "big") + part for part in encoded)
-    return hmac.digest(key, message, "sha256").hex()
-
-
-def _as_uniform(digest: str) -> float:
-    """The first 53 of its bits as a number in [0, 1): every one of them is a float."""
-    return math.ldexp(int(digest[:16], 16) >> 11, -53)
+    return hmac.compare_digest(draw.digest, keyed_draw.digest(key, "audit", session_id, step_id))

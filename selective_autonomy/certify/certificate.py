@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 
 from selective_autonomy.certify.label_noise import Sensitivity
 from selective_autonomy.frozen import Frozen
+from selective_autonomy.process.actions import ActionType
 from selective_autonomy.process.schema import canonical_json
 
 
@@ -54,18 +55,42 @@ class Bound(Frozen):
         return self
 
 
-class Certificate(Frozen):
-    """What the gate may rely on. `threshold` is the strictest of the bounds, None if any was refused.
+class Slice(Frozen):
+    """The step promise of some action types.
 
-    `loss` names what counted as wrong. `splits` maps each split to the sha256 of its sorted session ids;
-    `policy_digest` and `critic_digest` bind the certificate to the models whose scores it was made from.
+    Args:
+        alone: of the slice by itself, at the lowest cut that passed; or why there is none.
+        step: the promise it runs under, at its threshold in force: its own, raised above the session promise's
+            threshold; with `fallback` the pool's, whose counts are those of all slices together. Or the refusal.
+        fallback: "pooled" if the slice could not be certified alone and runs under the pool.
+    """
+
+    name: str
+    action_types: tuple[ActionType, ...] = Field(min_length=1)
+    alone: Bound
+    step: Bound
+    fallback: Literal["pooled"] | None = None
+
+    @property
+    def threshold(self) -> float | None:
+        return self.step.threshold
+
+
+class Certificate(Frozen):
+    """What the gate may rely on: a threshold a slice, none anywhere if the session promise was refused.
+
+    `loss` names what counted as wrong. `session`: the promise about whole sessions under the thresholds in force;
+    None: not asked for. `splits` maps each split to the sha256 of its sorted session ids; `policy_digest` and
+    `critic_digest` bind the certificate to the models whose scores it was made from.
     `sensitivity`: given where the promise is about truly wrong steps: its bounds are then on confirmed errors, at an
-    alpha that is lowered by what operators overlook (`label_noise`), and `promised` is what holds in truth.
+    alpha that is lowered by what operators overlook (`label_noise`), and `promised` is what holds in truth; for steps
+    that of the loosest slice, each slice's own stands in its name.
     """
 
     process_id: str
     loss: str
-    bounds: tuple[Bound, ...] = Field(min_length=1)
+    slices: tuple[Slice, ...] = Field(min_length=1)
+    session: Bound | None = None
     splits: dict[str, str]
     policy_digest: str
     critic_digest: str
@@ -74,12 +99,33 @@ class Certificate(Frozen):
     sensitivity: Sensitivity | None = None
     promised: dict[Literal["step", "session"], float] = Field(default_factory=dict)
 
+    @model_validator(mode="after")
+    def _one_slice_an_action_type(self) -> Certificate:
+        types = [action_type for one in self.slices for action_type in one.action_types]
+        if len(set(types)) < len(types):
+            raise ValueError(f"an action type is in two slices: {types}; expected each once")
+        floor = None if self.session is None else self.session.threshold
+        low = [o.name for o in self.slices if floor is not None and o.threshold is not None and o.threshold < floor]
+        if low:
+            raise ValueError(f"slices {low} would run below the session threshold {floor}; expected at or above it")
+        return self
+
+    def threshold_of(self, action_type: ActionType) -> float | None:
+        """The score from which on a step of this type may run; None: nothing is certified for it."""
+        if self.session is not None and self.session.threshold is None:
+            return None
+        return next((one.threshold for one in self.slices if action_type in one.action_types), None)
+
     @property
     def threshold(self) -> float | None:
-        thresholds = [bound.threshold for bound in self.bounds]
-        if any(t is None for t in thresholds):
-            return None
-        return max(t for t in thresholds if t is not None)
+        """The strictest threshold in force; None where nothing may run."""
+        in_force = [self.threshold_of(one.action_types[0]) for one in self.slices]
+        return max((t for t in in_force if t is not None), default=None)
+
+    @property
+    def bounds(self) -> tuple[Bound, ...]:
+        """Every statement in force or refused: of the slices in order, then of sessions."""
+        return (*(one.step for one in self.slices), *([] if self.session is None else [self.session]))
 
     @property
     def id(self) -> str:

@@ -1,4 +1,4 @@
-"""From scored, labelled critical steps to a certificate: a threshold with its promises, or a refusal."""
+"""From scored, labelled critical steps to a certificate: thresholds with their promises, or a refusal."""
 
 from __future__ import annotations
 
@@ -8,12 +8,11 @@ from collections.abc import Collection, Sequence
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from selective_autonomy.certify.binomial import fewest_labels
-from selective_autonomy.certify.certificate import Bound, Certificate
-from selective_autonomy.certify.fixed_sequence import quantile_cuts
+from selective_autonomy.certify.certificate import Bound, Certificate, Slice
 from selective_autonomy.certify.label_noise import Sensitivity, for_truth
-from selective_autonomy.certify.sessions import certify_sessions, refused_session_bound, session_bound
-from selective_autonomy.certify.steps import StepTest, TestedCuts, pass_cuts, step_bound
+from selective_autonomy.certify.sessions import certify_sessions, session_bound
+from selective_autonomy.certify.slices import SliceSpec, certify_slices, one_slice, slice_codes
+from selective_autonomy.certify.steps import StepTest
 from selective_autonomy.errors import CertificateError
 from selective_autonomy.params import CertificateParams
 from selective_autonomy.process.schema import canonical_json
@@ -36,26 +35,32 @@ def certify(
     splits: dict[str, str],
     policy_digest: str,
     critic_digest: str,
+    slices: Sequence[SliceSpec] | None = None,
+    action_type_N: Sequence[str] | None = None,
     cuts_C: ArrayLike | None = None,
     step_test: StepTest = "deflated",
     sensitivity: Sensitivity | None = None,
     trained_on: Collection[str] = (),
 ) -> Certificate:
-    """Certify a threshold on the calibrate split.
+    """Certify thresholds on the calibrate split.
 
     Guarantee: with probability at least 1 - params.delta over draws of the calibrate split, every promise of
-    the certificate holds at `certificate.threshold` (delta is shared equally by the bounds asked for). The
-    session promise is exact; the step promise is what `selective_autonomy.certify.steps` says of its test.
+    the certificate holds at the thresholds in force (delta is shared equally by steps and sessions; among slices as
+    `selective_autonomy.certify.slices` says). The session promise is exact; a step promise is what
+    `selective_autonomy.certify.steps` says of its test.
     Assumptions: sessions are independent draws of the population served; the policy and the critic have not
     seen them; nobody saw their labels before. Sees: calibrate only, once.
 
-    Both promises hold at one threshold only if that threshold was tested for both: the session threshold is
-    therefore raised to the next cut that the step test passed (its risk can only fall by that).
+    A step executes from the stricter of its slice's and the session promise's threshold on. A slice's promise holds
+    there only if that was tested, so its threshold is raised to the next cut that passed; where none did, the slice
+    does not run. Session risk can only fall by either.
 
     Args:
         scores_N: `p_accept` of the critical steps, in [0, 1]. Empty gives a refusal.
         wrong_N: 0 / 1 or bool. All equal is no error: all right may certify, all wrong refuses.
         session_of_N: each step's session id. Steps in any order: the certificate does not depend on it.
+        slices: action types with their alphas (`slices_of`). None: one slice of all action types at params.alpha.
+        action_type_N: each step's; needed where there is more than one slice.
         cuts_C: thresholds fixed before this split was looked at (`Critic.cuts`). None: quantiles of
             these scores; label-free, but no longer independent of the steps that are counted above them.
         step_test: "betting" where the step promise must hold at every sample size, at a cost in coverage.
@@ -64,8 +69,9 @@ def certify(
         trained_on: `session_digest` of every session that policy or critic learned from.
 
     Raises:
-        CertificateError: lengths differ, a score is NaN or outside [0, 1], a label is not 0 / 1, or the probes of
-            `sensitivity` were all missed; or a session is among `trained_on`.
+        CertificateError: lengths differ, a score is NaN or outside [0, 1], a label is not 0 / 1, a step is of an
+            action type in no slice, or the probes of `sensitivity` were all missed; or a session is among
+            `trained_on`.
     """
     learned = frozenset(trained_on)
     shared = sorted(s for s in set(session_of_N) if session_digest(s) in learned) if learned else []
@@ -74,28 +80,37 @@ def certify(
             f"{len(shared)} sessions to certify on were trained on, {shared[0]!r} among them; expected none, for they "
             "say nothing about what a model has not seen: split again and train again"
         )
-    promised = {"step": params.alpha} | ({} if params.alpha_session is None else {"session": params.alpha_session})
-    if sensitivity is not None:
-        params = for_truth(params, sensitivity)
-    scores, wrong, session, ids = _checked(scores_N, wrong_N, session_of_N)
-    cuts = quantile_cuts(scores, params.cuts) if cuts_C is None else _checked_cuts(cuts_C)
+    asked = one_slice(params.alpha) if slices is None else tuple(slices)
+    promised = {"step": max(one.alpha for one in asked)}
+    if params.alpha_session is not None:
+        promised["session"] = params.alpha_session
+    specs, params = in_labels(asked, params, sensitivity)
+    slice_N = slice_codes(specs, action_type_N, len(session_of_N))
+    scores, wrong, session, ids, order = _checked(scores_N, wrong_N, session_of_N, slice_N)
+    slice_N = slice_N[order]
+    cuts = None if cuts_C is None else _checked_cuts(cuts_C)
     delta = params.delta / (1 if params.alpha_session is None else 2)
     # Sessions allow far stricter thresholds only (STAR, alpha 0.10: 11 % of the steps against 38 %). Certified for
     # both at 0.10 in 60 resamples of 354 sessions: both ways 8.7 % of the steps, from the strictest on 6.3 %.
     both_ways = params.alpha_session is not None
-    risk, tested = pass_cuts(scores, wrong, session, cuts, params.alpha, delta, step_test, both_ways=both_ways)
-    bounds = [step_bound(risk, tested, scores.size)]
+    tested = certify_slices(
+        scores, wrong, session, slice_N, specs, delta, step_test, cuts=params.cuts, cuts_C=cuts, both_ways=both_ways
+    )
+    whole = None
     if params.alpha_session is not None:
-        sessions = certify_sessions(scores, wrong, session, params.alpha_session, delta)
-        bounds.append(_at_a_tested_cut(sessions, tested, scores, wrong, session, params.alpha))
+        whole = certify_sessions(scores, wrong, session, params.alpha_session, delta)
+    in_force = tested.in_force(whole.threshold or 0.0 if whole is not None else 0.0)
+    if whole is not None and whole.threshold is not None:
+        whole = _under_thresholds(whole, in_force, scores, wrong, session, slice_N)
     return Certificate(
         process_id=process_id,
         loss=loss,
-        bounds=tuple(bounds),
+        slices=in_force,
+        session=whole,
         splits=dict(splits),
         policy_digest=policy_digest,
         critic_digest=critic_digest,
-        scores_digest=_scores_digest(scores, wrong, session, ids, cuts),
+        scores_digest=_scores_digest(scores, wrong, session, slice_N, ids, cuts, params.cuts),
         assumptions=(
             "sessions are independent draws of the population served, unseen by policy and critic",
             "the steps before a step were done as in the calibrate split: by people",
@@ -112,6 +127,17 @@ def certify(
     )
 
 
+def in_labels(
+    specs: tuple[SliceSpec, ...], params: CertificateParams, sensitivity: Sensitivity | None
+) -> tuple[tuple[SliceSpec, ...], CertificateParams]:
+    """What must hold of the labels so that `specs` and `params` hold in truth (`label_noise.for_truth`)."""
+    if sensitivity is None:
+        return specs, params
+    lowered = for_truth(params, sensitivity)
+    share = lowered.alpha / params.alpha
+    return tuple(one.model_copy(update={"alpha": one.alpha * share}) for one in specs), lowered
+
+
 def session_digest(session_id: str) -> str:
     """sha256 of a session's id: tells whether two splits share a session without showing which sessions there are."""
     return hashlib.sha256(session_id.encode()).hexdigest()
@@ -124,6 +150,9 @@ def verify_certificate(
     session_of_N: Sequence[str],
     params: CertificateParams,
     *,
+    slices: Sequence[SliceSpec] | None = None,
+    action_type_N: Sequence[str] | None = None,
+    trained_on: Collection[str] = (),
     cuts_C: ArrayLike | None = None,
     step_test: StepTest = "deflated",
 ) -> None:
@@ -143,6 +172,9 @@ def verify_certificate(
         splits=certificate.splits,
         policy_digest=certificate.policy_digest,
         critic_digest=certificate.critic_digest,
+        slices=slices,
+        action_type_N=action_type_N,
+        trained_on=trained_on,
         cuts_C=cuts_C,
         step_test=step_test,
         sensitivity=certificate.sensitivity,
@@ -157,35 +189,26 @@ def verify_certificate(
         )
 
 
-def _at_a_tested_cut(
+def _under_thresholds(
     bound: Bound,
-    tested: TestedCuts,
+    in_force: Sequence[Slice],
     scores_N: NDArray[np.float64],
     wrong_N: NDArray[np.bool_],
     session_N: NDArray[np.int64],
-    alpha_step: float,
+    slice_N: NDArray[np.int64],
 ) -> Bound:
-    """The session bound at the lowest cut that passed the step test and is no lower than its own threshold."""
-    if bound.threshold is None or not tested.passed:
+    """The session bound for what executes at the slices' thresholds, all at or above its own."""
+    thresholds = [np.inf if one.threshold is None else one.threshold for one in in_force]
+    if np.isinf(thresholds).all():
         return bound
-    stricter = [float(tested.cuts[c]) for c in tested.passed if tested.cuts[c] >= bound.threshold]
-    if stricter:
-        return session_bound(min(stricter), scores_N, wrong_N, session_N, bound.alpha, bound.delta)
-    # Above every cut that passed for steps: what little executes up there says too little about steps.
-    executed_N = scores_N >= bound.threshold
-    needed = fewest_labels(float(wrong_N[executed_N].mean()), alpha_step, bound.delta)
-    return refused_session_bound(
-        bound.n,
-        bound.alpha,
-        bound.delta,
-        None if needed is None else int(np.ceil(needed / executed_N.sum() * bound.n)),
-    )
+    executed_N = scores_N >= np.array(thresholds)[slice_N]
+    return session_bound(min(thresholds), executed_N, wrong_N, session_N, bound.alpha, bound.delta)
 
 
 def _checked(
-    scores_N: ArrayLike, wrong_N: ArrayLike, session_of_N: Sequence[str]
-) -> tuple[NDArray[np.float64], NDArray[np.bool_], NDArray[np.int64], list[str]]:
-    """Validated arrays in one canonical order, session codes, and the session ids behind the codes.
+    scores_N: ArrayLike, wrong_N: ArrayLike, session_of_N: Sequence[str], slice_N: NDArray[np.int64]
+) -> tuple[NDArray[np.float64], NDArray[np.bool_], NDArray[np.int64], list[str], NDArray[np.int64]]:
+    """Validated arrays in one canonical order, session codes, the session ids behind the codes, and that order.
 
     Sessions are coded in the order of the sha256 of their ids: the same for any order of the input, and
     unrelated to labels, as the betting test needs.
@@ -207,8 +230,8 @@ def _checked(
     code = {session_id: i for i, session_id in enumerate(ids)}
     session = np.fromiter((code[s] for s in session_of_N), dtype=np.int64, count=scores.size)
     wrong = labels.astype(bool)
-    order = np.lexsort((wrong, scores, session))
-    return scores[order], wrong[order], session[order], ids
+    order = np.lexsort((wrong, scores, slice_N, session))
+    return scores[order], wrong[order], session[order], ids, order
 
 
 def _checked_cuts(cuts_C: ArrayLike) -> NDArray[np.float64]:
@@ -222,11 +245,13 @@ def _scores_digest(
     scores_N: NDArray[np.float64],
     wrong_N: NDArray[np.bool_],
     session_N: NDArray[np.int64],
+    slice_N: NDArray[np.int64],
     ids: list[str],
-    cuts_C: NDArray[np.float64],
+    cuts_C: NDArray[np.float64] | None,
+    cuts: int,
 ) -> str:
-    """sha256 over session ids, rows (session, score, label) in canonical order, and cuts."""
-    digest = hashlib.sha256(canonical_json([ids, cuts_C.tolist()]).encode())
-    for column in (session_N.astype("<i8"), scores_N.astype("<f8"), wrong_N.astype("u1")):
+    """sha256 over session ids, rows (session, slice, score, label) in canonical order, and cuts or their number."""
+    digest = hashlib.sha256(canonical_json([ids, cuts if cuts_C is None else cuts_C.tolist()]).encode())
+    for column in (session_N.astype("<i8"), slice_N.astype("<i8"), scores_N.astype("<f8"), wrong_N.astype("u1")):
         digest.update(column.tobytes())
     return digest.hexdigest()

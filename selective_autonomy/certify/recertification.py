@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from selective_autonomy.certify.betting import BOLD_SHARES, log_total
 from selective_autonomy.certify.binomial import fewest_labels
-from selective_autonomy.certify.certificate import Bound, Certificate
+from selective_autonomy.certify.certificate import Bound, Certificate, Slice
 from selective_autonomy.certify.fixed_sequence import passed_both_ways, passed_in_order
 from selective_autonomy.certify.recertification_state import Capitals, RecertificationState
 from selective_autonomy.certify.weights import (
@@ -31,6 +31,7 @@ from selective_autonomy.certify.weights import (
     step_stakes,
 )
 from selective_autonomy.errors import CertificateError
+from selective_autonomy.process.actions import ACTION_TYPES
 
 _MOST_COPIES = 256  # the longest look ahead for labels missing: this many times the evidence at hand
 _FEWER_LABELS = 6.0  # standard deviations below what is expected: once in a billion looks by chance
@@ -142,13 +143,15 @@ class Recertification:
         `n`: labelled steps, or sessions. `n_executed`, `n_wrong`: labelled ones above the threshold, unweighted.
         """
         params = self._state.params
-        bounds = [self._step_bound()]
-        if params.alpha_session is not None:
-            bounds.append(self._session_bound(params.alpha_session))
+        passed, last = self._step_cuts(), self._last_cut()
+        alone = self._step_bound(passed[-1] if passed else None)
+        in_force = alone if last is None else self._step_bound(last)
+        whole = Slice(name=f"alpha {params.alpha:g}", action_types=ACTION_TYPES, alone=alone, step=in_force)
         return Certificate(
             process_id=process_id,
             loss=loss,
-            bounds=tuple(bounds),
+            slices=(whole,),
+            session=None if params.alpha_session is None else self._session_bound(params.alpha_session),
             splits=dict(splits),
             policy_digest=policy_digest,
             critic_digest=critic_digest,
@@ -182,9 +185,8 @@ class Recertification:
             cuts &= set(self._session_cuts())
         return max(cuts, default=None)
 
-    def _step_bound(self) -> Bound:
-        state, passed = self._state, self._step_cuts()
-        last = passed[-1] if passed else None
+    def _step_bound(self, last: int | None) -> Bound:
+        state = self._state
         counts = state.labelled, state.labelled_above, state.wrong
         return self._bound("step", state.params.alpha, last, counts, state.step_capitals)
 

@@ -36,7 +36,8 @@ def certify_sessions(
         too_low = np.sort(lost_at_S)[::-1][allowed]
         candidates = scores_N[scores_N > too_low]
         if candidates.size:
-            return session_bound(float(candidates.min()), scores_N, wrong_N, session_N, alpha, delta)
+            threshold = float(candidates.min())
+            return session_bound(threshold, scores_N >= threshold, wrong_N, session_N, alpha, delta)
     lost = int((lost_at_S >= scores_N.max()).sum()) if n else 0
     needed = fewest_labels(lost / n if n else 0.0, alpha, delta)
     return refused_session_bound(n, alpha, delta, needed)
@@ -44,19 +45,19 @@ def certify_sessions(
 
 def session_bound(
     threshold: float,
-    scores_N: NDArray[np.float64],
+    executed_N: NDArray[np.bool_],
     wrong_N: NDArray[np.bool_],
     session_N: NDArray[np.int64],
     alpha: float,
     delta: float,
 ) -> Bound:
-    """What the calibrate split says about sessions at a threshold at or above the certified one.
+    """What the calibrate split says about sessions when these steps execute, none below the certified threshold.
 
-    A stricter threshold loses no session that the certified one does not, so the guarantee carries over.
-    `n_executed`: sessions with an executed step; `upper` is over all n sessions, executed or not.
+    Executing fewer steps loses no session that was not lost before, so the guarantee carries over: to stricter
+    thresholds, and to slices that do not run at all. `n_executed`: sessions with an executed step; `upper` is over
+    all n sessions, executed or not. `threshold`: the lowest at which any step executes.
     """
     n = _count(session_N)
-    executed_N = scores_N >= threshold
     lost = np.unique(session_N[executed_N & wrong_N]).size
     return Bound(
         unit="session",

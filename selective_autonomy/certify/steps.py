@@ -23,14 +23,15 @@ class TestedCuts:
     """What each cut (strictest first) said, and which passed in order.
 
     `executed`, `wrong`: counts of steps, shape (C, S): cut by session. `expected`: share of wrong ones among the
-    executed by the critic's own word, (C,). `upper`: limits of the step risk, (C,). `start`: where the sequence
-    began, None where no cut executes anything.
+    executed by the critic's own word, (C,), and `expected_upper` the limits that would give. `upper`: limits of the
+    step risk, (C,). `start`: where the sequence began, None where no cut executes anything.
     """
 
     cuts: NDArray[np.float64]
     executed: NDArray[np.float64]
     wrong: NDArray[np.float64]
     expected: NDArray[np.float64]
+    expected_upper: NDArray[np.float64]
     upper: NDArray[np.float64]
     start: int | None
     passed: list[int]
@@ -61,10 +62,11 @@ def pass_cuts(
     test: StepTest,
     *,
     both_ways: bool = False,
+    handed: float = 0.0,
 ) -> tuple[StepRisk, TestedCuts]:
     """Test "step risk at this cut <= alpha" for cuts in their fixed order.
 
-    Guarantee: P(some passed cut has a true step risk > alpha) <= delta as far as the single test holds it:
+    Guarantee: P(some passed cut has a true step risk > alpha) <= delta + handed as far as the single test holds it:
     `deflated`: exact for independent steps, approximately under clustering; `betting`: at every sample size.
     Assumptions: sessions are independent draws of one population; `cuts_C` was not chosen by labels.
     Sees: calibrate only.
@@ -72,9 +74,12 @@ def pass_cuts(
     Args:
         session_N: codes in 0..S-1; their order must not depend on labels. cuts_C: strictly falling.
         both_ways: also test cuts stricter than the first one, where a stricter threshold may be asked for later.
+        handed: delta that others have handed on (`selective_autonomy.certify.slices`); it serves the first cut and
+            the laxer ones. The order of the cuts is that of `delta` alone: what is handed on depends on labels.
     """
     sessions = int(session_N.max()) + 1 if session_N.size else 0
-    risk = StepRisk(test, alpha, delta, intraclass_correlation(wrong_N, session_N) if session_N.size else 0.0)
+    correlation = intraclass_correlation(wrong_N, session_N) if session_N.size else 0.0
+    risk = StepRisk(test, alpha, delta + handed, correlation)
     # By the critic's own word 1 - p_accept of the executed steps are wrong. That, and no label, chooses the start; the
     # correlation is estimated from labels and stays out of it.
     blind = StepRisk(test, alpha, delta, 0.0)
@@ -93,20 +98,25 @@ def pass_cuts(
     start = surest_cut(expected_upper_C)
     if not both_ways or start is None:
         passed = passed_in_order(upper_C, start, alpha)
-        return risk, TestedCuts(cuts_C, executed, wrong, expected_C, upper_C, start, passed)
-    halved = StepRisk(test, alpha, delta / 2, risk.correlation)
+        return risk, TestedCuts(cuts_C, executed, wrong, expected_C, expected_upper_C, upper_C, start, passed)
+    stricter = StepRisk(test, alpha, delta / 2, correlation)
+    laxer = StepRisk(test, alpha, delta / 2 + handed, correlation)
     for c in range(cuts_C.size):
         if c != start:
-            upper_C[c] = halved.upper(executed[c], wrong[c])
+            upper_C[c] = (stricter if c < start else laxer).upper(executed[c], wrong[c])
     passed = passed_both_ways(upper_C, start, alpha)
-    return risk, TestedCuts(cuts_C, executed, wrong, expected_C, upper_C, start, passed)
+    return risk, TestedCuts(cuts_C, executed, wrong, expected_C, expected_upper_C, upper_C, start, passed)
 
 
-def step_bound(risk: StepRisk, tested: TestedCuts, n: int) -> Bound:
-    """The lowest cut that passed, or a refusal with the number of labels missing. `n`: labelled critical steps."""
+def step_bound(risk: StepRisk, tested: TestedCuts, n: int, *, at_least: float = 0.0) -> Bound:
+    """The lowest cut that passed and is no lower than `at_least`, or a refusal with the number of labels missing.
+
+    `n`: labelled critical steps. `at_least`: another promise's threshold; this one's risk was tested above it, too.
+    """
     method = "fixed_sequence_" + ("korn_graubard" if risk.test == "deflated" else "betting")
-    if not tested.passed:
-        missing = _labels_missing(risk, tested, n)
+    enough = [c for c in tested.passed if tested.cuts[c] >= at_least]
+    if not enough:
+        missing = _missing_above(risk, tested, n, at_least) if tested.passed else _labels_missing(risk, tested, n)
         return Bound(
             unit="step",
             method=method,
@@ -121,7 +131,7 @@ def step_bound(risk: StepRisk, tested: TestedCuts, n: int) -> Bound:
             refusal="error_too_high" if missing is None else "too_few_labels",
             labels_missing=missing,
         )
-    last = tested.passed[-1]
+    last = enough[-1]
     executed = int(tested.executed[last].sum())
     return Bound(
         unit="step",
@@ -135,6 +145,19 @@ def step_bound(risk: StepRisk, tested: TestedCuts, n: int) -> Bound:
         upper=float(tested.upper[last]),
         coverage=executed / n,
     )
+
+
+def _missing_above(risk: StepRisk, tested: TestedCuts, n: int, at_least: float) -> int | None:
+    """About how many more labels would do at the error seen above `at_least`; None: no number, or nothing is there.
+
+    Every cut that passed lies below: what little executes up there says too little.
+    """
+    above = np.flatnonzero(tested.cuts >= at_least)
+    if not above.size or not tested.executed[above[-1]].any():
+        return None
+    executed, wrong = float(tested.executed[above[-1]].sum()), float(tested.wrong[above[-1]].sum())
+    needed = fewest_labels(wrong / executed, risk.alpha, risk.delta)
+    return None if needed is None else max(int(np.ceil(needed / executed * n)) - n, 1)
 
 
 def _labels_missing(risk: StepRisk, tested: TestedCuts, n: int) -> int | None:

@@ -30,11 +30,11 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from selective_autonomy.certify.audit import keyed_uniform
 from selective_autonomy.certify.recertification import Recertification
 from selective_autonomy.certify.recertification_state import RecertificationPlan, RecertificationState
 from selective_autonomy.certify.weights import SelectiveLabels
 from selective_autonomy.evaluation.simulated_critic import SimulatedCritic
+from selective_autonomy.keyed_draw import drawn
 from selective_autonomy.params import CertificateParams
 
 LabelUse = Literal["weighted", "undisputed", "labelled"]
@@ -91,7 +91,7 @@ def recalibrate_daily(
         executed_N = np.zeros(scores_N.shape, dtype=bool) if threshold is None else scores_N >= threshold
         drawn_N = np.array(
             [
-                executed and keyed_uniform(key, "audit", name, str(n)) < audit_rate
+                executed and drawn(key, "audit", name, str(n), rate=audit_rate)
                 for n, (name, executed) in enumerate(zip(names, executed_N, strict=True))
             ],
             dtype=bool,

@@ -132,18 +132,22 @@ def certified_by_alpha(
     sessions_by: dict[str, CertifiedFigures] = {}
     session_N = session_codes(calibrate.session_of_N)
     for alpha in alphas:
-        step = certify(
-            calibrate.scores_N,
-            calibrate.wrong_N,
-            calibrate.session_of_N,
-            params.model_copy(update={"alpha": alpha, "alpha_session": None}),
-            process_id="",
-            loss="",
-            splits={},
-            policy_digest="",
-            critic_digest="",
-            cuts_C=cuts_C,
-        ).bounds[0]
+        step = (
+            certify(
+                calibrate.scores_N,
+                calibrate.wrong_N,
+                calibrate.session_of_N,
+                params.model_copy(update={"alpha": alpha, "alpha_session": None}),
+                process_id="",
+                loss="",
+                splits={},
+                policy_digest="",
+                critic_digest="",
+                cuts_C=cuts_C,
+            )
+            .slices[0]
+            .alone
+        )
         session = certify_sessions(calibrate.scores_N, calibrate.wrong_N, session_N, alpha, params.delta)
         for by_alpha, bound in ((steps_by, step), (sessions_by, session)):
             measured = None if bound.threshold is None else evaluate_threshold(test, bound.threshold, seed=seed)

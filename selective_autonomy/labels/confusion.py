@@ -1,8 +1,8 @@
 """What an operator's sensitivity and false-alarm rate may be, counted over truths that are themselves unsure.
 
-The variance comes from the outer product of the items' scores (Berndt, Hall, Hall & Hausman 1974), which knows what
-each proposal leaves open; it is then put as a number of effective units into Clopper–Pearson limits, as for
-clustered samples (Korn & Graubard 1998), which stay inside [0, 1] and have width where no error was seen.
+The variance comes from the observed information: what would be known with every truth at hand, less what is missing
+without (Louis 1982). It is then put as a number of effective units into Clopper–Pearson limits, as for clustered
+samples (Korn & Graubard 1998): they stay inside [0, 1] and have width where no error was seen.
 """
 
 from __future__ import annotations
@@ -12,11 +12,12 @@ from collections.abc import Mapping, Set
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import csr_array
+from scipy.sparse import csr_array, diags_array
 
 from selective_autonomy.certify.binomial import upper_limit
 from selective_autonomy.evaluation.intervals import Figure
 
+_LEAST_INFORMATION = 0.05  # about a third of one verdict: a direction of which nothing is known has wide limits
 Verdicts = Mapping[str, Mapping[str, bool]]
 
 
@@ -46,7 +47,7 @@ def confusion_intervals(
 ) -> dict[str, tuple[Figure, Figure]]:
     """Operator -> sensitivity and false alarm with 95 % intervals, for the operators in `told`.
 
-    Guarantee: asymptotic, in the number of shared proposals; conservative for few.
+    Guarantee: asymptotic, in the number of shared proposals; measured in `tests/labels/test_reliability.py`.
     """
     names = sorted({who for said in shared.values() for who in said})
     if not names:
@@ -61,13 +62,13 @@ def confusion_intervals(
     weight_TV = np.stack([1 - p_I[item_V], p_I[item_V]])
     units_TW = np.stack([np.bincount(operator_V, weights=weight_V, minlength=W) for weight_V in weight_TV])
     said_TW = np.stack([np.bincount(operator_V, weights=weight_V * says_V, minlength=W) for weight_V in weight_TV])
-    rate_TW = (said_TW + 0.5) / (units_TW + 1)  # half a unit each way: a score of 0 would pass for certainty
+    rate_TW = (said_TW + 0.5) / (units_TW + 1)  # half a unit each way: 0 and 1 would pass for certainty
     spread_TW = rate_TW * (1 - rate_TW)
-    columns = [weight_TV[t] * (says_V - rate_TW[t][operator_V]) for t in (0, 1)]
     prior = p_I[unknown_I].mean() if unknown_I.any() else 0.5
-    scores = csr_array(
+    # What is missing is the truth of each item: it shifts the item's score by this much, one way or the other.
+    shift = csr_array(
         (
-            np.concatenate([*columns, (p_I - prior) * unknown_I]),
+            np.concatenate([rate_TW[0][operator_V] - says_V, says_V - rate_TW[1][operator_V], np.ones(len(shared))]),
             (
                 np.concatenate([item_V, item_V, np.arange(len(shared))]),
                 np.concatenate([operator_V, operator_V + W, np.full(len(shared), 2 * W)]),
@@ -75,9 +76,11 @@ def confusion_intervals(
         ),
         shape=(len(shared), 2 * W + 1),
     )
-    # One unit's worth of information more than was seen keeps the matrix invertible.
-    information = (scores.T @ scores).toarray() + np.diag([*spread_TW.ravel(), prior * (1 - prior) + 1e-9])
-    variance_TW = np.diagonal(np.linalg.inv(information))[: 2 * W].reshape(2, W)  # of the logits
+    complete = np.array([*(units_TW * spread_TW).ravel(), max(unknown_I.sum(), 1) * prior * (1 - prior)])
+    missing = (shift.T @ (diags_array(p_I * (1 - p_I)) @ shift)).toarray()
+    values, axes = np.linalg.eigh(np.diag(complete) - missing)
+    variance = (axes**2 / np.maximum(values, _LEAST_INFORMATION)).sum(axis=1)
+    variance_TW = variance[: 2 * W].reshape(2, W)  # of the logits
     effective_TW = np.minimum(units_TW, 1 / (variance_TW * spread_TW))
     figures = {}
     for who in sorted(told):

@@ -12,7 +12,7 @@ from typing import TypeVar
 from selective_autonomy.certify.binomial import upper_limit
 from selective_autonomy.evaluation.intervals import Figure, binomial_interval
 from selective_autonomy.frozen import Frozen
-from selective_autonomy.labels.draw import drawn, uniform
+from selective_autonomy.keyed_draw import drawn, uniform
 from selective_autonomy.process.actions import Scalar, SendReply, SubmitForm, TransferChat, UIAction
 from selective_autonomy.process.schema import FieldSpec, ProcessSchema
 
@@ -32,11 +32,11 @@ def planted(steps: Iterable[tuple[str, int]], *, key: bytes, rate: float) -> lis
     return [
         Probe(session_id=session_id, index=index, probability=rate)
         for session_id, index in steps
-        if drawn(key, "probe", session_id, index, rate=rate)
+        if drawn(key, "probe", session_id, str(index), rate=rate)
     ]
 
 
-def perturbed(action: UIAction, schema: ProcessSchema, *, key: bytes, parts: Sequence[str | int]) -> UIAction | None:
+def perturbed(action: UIAction, schema: ProcessSchema, *, key: bytes, parts: Sequence[str]) -> UIAction | None:
     """A right action with one value changed to another that the schema admits, or another queue; None if it has none.
 
     It is wrong if the action was right and only that value is right for the field: so not for free text. Which value,
@@ -124,5 +124,5 @@ def _others(field: FieldSpec, value: Scalar) -> list[Scalar]:
     return [one for one in same_kind if one != value and field.admits(one)]
 
 
-def _pick(options: Sequence[T], key: bytes, parts: Sequence[str | int]) -> T:
+def _pick(options: Sequence[T], key: bytes, parts: Sequence[str]) -> T:
     return options[int(uniform(key, "perturb", *parts) * len(options))]

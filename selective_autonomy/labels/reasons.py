@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import get_args
 
 import numpy as np
@@ -48,10 +48,10 @@ def reasons(
     return _shares(answer_N), {who: _shares(mine) for who, mine in sorted(of.items())}
 
 
-def markdown(crew: Reasons, operators: dict[str, Reasons]) -> str:
-    """A table, a row an operator, the crew first; shares in %."""
+def markdown(by_name: Mapping[str, Reasons]) -> str:
+    """A table, a row a name, in order; shares in % with their intervals."""
     lines = [f"| operator | proposals | {' | '.join(ANSWERS)} |", "|---" * (len(ANSWERS) + 2) + "|"]
-    for name, one in {"all": crew, **operators}.items():
+    for name, one in by_name.items():
         cells = [f"{100 * f.value:.1f} ({100 * f.low:.1f} to {100 * f.high:.1f})" for f in one.shares.values()]
         lines.append(f"| {name} | {one.n} | {' | '.join(cells)} |")
     return "\n".join(lines)

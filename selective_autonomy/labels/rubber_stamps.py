@@ -14,10 +14,11 @@ from selective_autonomy.errors import CertificateError
 from selective_autonomy.evaluation.intervals import Figure, binomial_interval
 from selective_autonomy.frozen import Frozen
 
-FEWEST = 50  # accepts: with fewer, an operator who stamps half of them is found less than two times in three
+# Accepts. In a crew of 24 at level 0.01, who stamps half of them is found 7 times in 10 with 50 and 3 in 10 with 30.
+FEWEST = 50
 FAST = 0.25  # of what colleagues take in the middle for a proposal of this length
-# Reading times scatter widely (log-normal, sigma 0.72 on the embedded desk and in STAR's shortest steps): a quarter of
-# the usual is met by 3 % of honest accepts, and by 25 % only where someone works 2.4 times as fast as the crew.
+# Reading times scatter widely (log-normal, sigma 0.72 on the embedded desk): 3 % of honest accepts take less than a
+# quarter of the usual, and 25 % only where someone works 2.4 times as fast as the crew.
 ALLOWED = 0.25
 _LENGTHS = 5  # groups of proposals of like length
 

@@ -15,11 +15,12 @@ from selective_autonomy.frozen import Frozen
 _BREAK_SECONDS = 4 * 3600  # a longer pause between two verdicts ends a shift
 _LATE = 0.75  # the last quarter of a shift, in time
 _FEWEST_SHIFTS = 10
+_FEWEST_SESSIONS = 4  # in a shift: within a single session the last steps are of another kind than the first
 _FEWEST_VERDICTS = 3  # in either part of a shift, so that neither is a single accident
 
 
 class TimePressure(Frozen):
-    """The last quarter of shifts against the rest of the same shifts, the mean over `shifts`.
+    """The sessions begun in the last quarter of shifts against those before, the mean over `shifts`.
 
     `log_seconds`: change of the mean natural log of seconds (-0.1: about 10 % quicker). `accepted`: change of the
     accept share. 95 % intervals over shifts; nan in (-inf, inf) with fewer than 10 shifts, and `note` says so.
@@ -32,12 +33,13 @@ class TimePressure(Frozen):
 
 
 def time_pressure(
-    operator_N: Sequence[str], at_N: ArrayLike, accepted_N: ArrayLike, seconds_N: ArrayLike
+    operator_N: Sequence[str], session_N: Sequence[str], at_N: ArrayLike, accepted_N: ArrayLike, seconds_N: ArrayLike
 ) -> tuple[TimePressure, dict[str, TimePressure]]:
     """The crew's, and each operator's.
 
     Guarantee: Student's t over shifts, asymptotic. Assumption: shifts are independent. Many intervals are looked at:
-    one operator's that just leaves out 0 is no finding.
+    one operator's that just leaves out 0 is no finding. A shift of fewer than four sessions is left out: the end of one
+    session differs from its beginning in the work and not in the hour.
 
     Args:
         at_N: seconds on any clock, the moment of each verdict. seconds_N: what it took, > 0; nan where not known.
@@ -47,10 +49,11 @@ def time_pressure(
     """
     operator, at = np.asarray(operator_N, dtype=object), np.asarray(at_N, dtype=np.float64)
     accepted, seconds = np.asarray(accepted_N, dtype=np.float64), np.asarray(seconds_N, dtype=np.float64)
-    if len({operator.size, at.size, accepted.size, seconds.size}) != 1 or not np.isfinite(at).all():
+    session = np.asarray(session_N, dtype=object)
+    if len({operator.size, session.size, at.size, accepted.size, seconds.size}) != 1 or not np.isfinite(at).all():
         raise CertificateError(
-            f"got {operator.size} operators, {at.size} moments, {accepted.size} verdicts and {seconds.size} times; "
-            "expected as many of each, and finite moments"
+            f"got {operator.size} operators, {session.size} sessions, {at.size} moments, "
+            f"{accepted.size} verdicts and {seconds.size} times; expected as many of each, and finite moments"
         )
     log_seconds = np.log(np.where(seconds > 0, seconds, np.nan))
     of: dict[str, list[tuple[float, float]]] = {}
@@ -58,7 +61,7 @@ def time_pressure(
         mine = np.flatnonzero(operator == who)
         mine = mine[np.argsort(at[mine], kind="stable")]
         cuts = np.flatnonzero(np.diff(at[mine]) > _BREAK_SECONDS) + 1
-        shifts = (_change(at[one], log_seconds[one], accepted[one]) for one in np.split(mine, cuts))
+        shifts = (_change(session[one], at[one], log_seconds[one], accepted[one]) for one in np.split(mine, cuts))
         of[who] = [change for change in shifts if change is not None]
     return _summary([change for changes in of.values() for change in changes]), {
         who: _summary(changes) for who, changes in of.items()
@@ -66,9 +69,15 @@ def time_pressure(
 
 
 def _change(
-    at_N: NDArray[np.float64], log_seconds_N: NDArray[np.float64], accepted_N: NDArray[np.float64]
+    session_N: NDArray[np.object_],
+    at_N: NDArray[np.float64],
+    log_seconds_N: NDArray[np.float64],
+    accepted_N: NDArray[np.float64],
 ) -> tuple[float, float] | None:
-    late = at_N > at_N[0] + _LATE * (at_N[-1] - at_N[0])
+    begun_S, of_N = np.unique(session_N, return_index=True, return_inverse=True)[1:]  # in order of time within a shift
+    if begun_S.size < _FEWEST_SESSIONS:
+        return None
+    late = (at_N[begun_S] > at_N[0] + _LATE * (at_N[-1] - at_N[0]))[of_N]
     timed = np.isfinite(log_seconds_N)
     if min((late & timed).sum(), (~late & timed).sum()) < _FEWEST_VERDICTS:
         return None

@@ -203,9 +203,10 @@ def test_a_suggestion_is_what_the_decision_is_about(bundle: DecisionBundle) -> N
 def test_a_refused_certificate_makes_a_bundle_that_defers_every_critical_step(
     tmp_path: Path, parts: dict[str, Any]
 ) -> None:
-    bounds = parts["certificate"].bounds
-    refused = bounds[0].model_copy(update={"threshold": None, "refusal": "too_few_labels", "labels_missing": 5})
-    certificate = parts["certificate"].model_copy(update={"bounds": (refused,)})
+    one = parts["certificate"].slices[0]
+    refused = one.step.model_copy(update={"threshold": None, "refusal": "too_few_labels", "labels_missing": 5})
+    slices = (one.model_copy(update={"step": refused}),)
+    certificate = parts["certificate"].model_copy(update={"slices": slices})
     build_bundle(tmp_path / "b", **{**parts, "certificate": certificate})
     for decided in DecisionBundle.load(tmp_path / "b").decide_batch(world().calibrate.befores[:60]):
         assert decided.decision == Defer(reason="no_threshold")

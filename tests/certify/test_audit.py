@@ -1,27 +1,17 @@
-"""The keyed draw: uniform, the same whenever it is asked, and refused where it could prove nothing."""
+"""The audit draw: the same whenever it is asked, and refused where it could prove nothing."""
 
 from __future__ import annotations
 
 import math
 
-import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.stats import kstest
 
-from selective_autonomy.certify.audit import AuditDraw, AuditRates, draw_audit, is_replayed, keyed_uniform
+from selective_autonomy.certify.audit import AuditDraw, AuditRates, draw_audit, is_replayed
 from selective_autonomy.errors import CertificateError
 
 KEY = bytes(range(32))
-
-
-def test_draws_are_uniform_and_know_nothing_of_each_other() -> None:
-    u = np.array([keyed_uniform(KEY, "audit", f"session {n // 5}", str(n % 5)) for n in range(20_000)])
-    assert kstest(u, "uniform").pvalue > 0.01
-    assert abs(np.corrcoef(u[:-1], u[1:])[0, 1]) < 0.03
-    other = np.array([keyed_uniform(KEY, "probe", f"session {n // 5}", str(n % 5)) for n in range(20_000)])
-    assert abs(np.corrcoef(u, other)[0, 1]) < 0.03
 
 
 @settings(max_examples=30, deadline=None)
@@ -39,10 +29,6 @@ def test_a_draw_survives_json_and_is_replayed_by_its_key_alone(session: str, ste
     assert is_replayed(draw, KEY, session, step)
     assert not is_replayed(draw, KEY[::-1], session, step)
     assert not is_replayed(draw, KEY, session, step + "x")
-
-
-def test_where_one_part_ends_and_the_next_begins_matters() -> None:
-    assert keyed_uniform(KEY, "ab", "c") != keyed_uniform(KEY, "a", "bc")
 
 
 def test_at_rate_one_every_step_is_drawn() -> None:
@@ -64,9 +50,7 @@ def test_a_probability_that_audits_nothing_or_means_nothing_is_refused(probabili
 @pytest.mark.parametrize("key", [b"", b"short"])
 def test_a_key_that_can_be_guessed_is_refused(key: bytes) -> None:
     with pytest.raises(CertificateError, match="16"):
-        keyed_uniform(key, "audit", "s")
-    with pytest.raises(CertificateError, match="no parts"):
-        keyed_uniform(KEY)
+        draw_audit(key, "s", "1", 0.5)
 
 
 def test_doubtful_and_costly_steps_are_audited_more_often() -> None:

@@ -35,7 +35,8 @@ def draw(seed: int, sessions: int = 120) -> tuple[np.ndarray, np.ndarray, list[s
 
 
 def bound(certificate: Certificate, unit: str) -> Any:
-    return next(b for b in certificate.bounds if b.unit == unit)
+    """What the single slice may promise alone, or the promise about sessions."""
+    return certificate.session if unit == "session" else certificate.slices[0].alone
 
 
 def test_delta_is_shared_by_the_bounds_asked_for() -> None:
@@ -193,16 +194,16 @@ def test_other_evidence_is_found_out() -> None:
     ):
         with pytest.raises(CertificateError, match="scores_digest"):
             verify_certificate(certificate, *evidence, PARAMS)
-    with pytest.raises(CertificateError, match="bounds"):
+    with pytest.raises(CertificateError, match="slices"):
         verify_certificate(certificate, scores, wrong, session, STEPS_ONLY)
 
 
 def test_a_certificate_with_a_lowered_threshold_is_found_out() -> None:
     scores, wrong, session = draw(0)
     honest = certify(scores, wrong, session, STEPS_ONLY, **ABOUT)
-    lowered = honest.bounds[0].model_copy(update={"threshold": 0.01})
-    with pytest.raises(CertificateError, match="bounds"):
-        verify_certificate(honest.model_copy(update={"bounds": (lowered,)}), scores, wrong, session, STEPS_ONLY)
+    lowered = honest.slices[0].model_copy(update={"step": honest.slices[0].step.model_copy(update={"threshold": 0.01})})
+    with pytest.raises(CertificateError, match="slices"):
+        verify_certificate(honest.model_copy(update={"slices": (lowered,)}), scores, wrong, session, STEPS_ONLY)
 
 
 def test_a_session_that_was_trained_on_is_refused_by_its_hash() -> None:
@@ -221,7 +222,7 @@ def test_a_promise_about_the_truth_says_what_it_rests_on_and_is_verified_with_it
     assert all(b.alpha < 0.9 * about_truth.promised[b.unit] for b in about_truth.bounds)
     verify_certificate(about_truth, *rows, PARAMS)
     more_caught = about_truth.model_copy(update={"sensitivity": Sensitivity(planted=200, caught=200)})
-    with pytest.raises(CertificateError, match="bounds"):
+    with pytest.raises(CertificateError, match="slices"):
         verify_certificate(more_caught, *rows, PARAMS)
     with pytest.raises(CertificateError, match="plant more probes"):
         certify(*rows, PARAMS, **ABOUT, sensitivity=Sensitivity(planted=30, caught=0))

@@ -134,6 +134,28 @@ def test_feedback_is_the_same_every_time(sessions: list[Session]) -> None:
     assert DeskFeedback(SEED).judge(session, proposals) == DeskFeedback(SEED).judge(session, proposals)
 
 
+def test_a_colleague_judges_a_proposal_as_if_the_case_were_theirs(sessions: list[Session]) -> None:
+    session, source = sessions[5], DeskFeedback(SEED)
+    proposals = [_propose(step.action) for step in steps(session)]
+    first = source.judge(session, proposals)
+    crew = source.crew
+    asked = {1: [(who, proposals[1].action) for who in crew], 0: [(crew[0], SendTextToChat(text="lorem ipsum"))]}
+    again = source.judge_again(session, asked)
+    assert list(again) == [1, 0]
+    assert again[1][crew.index(session.operator_id)] == first[1]
+    assert len({one.seconds for one in again[1]}) > 12
+    assert {one.truly_wrong for one in again[1]} == {first[1].truly_wrong}
+    assert again[0][0].truly_wrong
+
+
+def test_only_a_colleague_and_a_step_of_the_session_can_be_asked_for(sessions: list[Session]) -> None:
+    source = DeskFeedback(SEED)
+    with pytest.raises(TraceError, match="not of this desk's crew"):
+        source.judge_again(sessions[5], {0: [("op-99", SendTextToChat(text="hello"))]})
+    with pytest.raises(ContractError, match="no steps \\[999\\]"):
+        source.judge_again(sessions[5], {999: [("op-01", SendTextToChat(text="hello"))]})
+
+
 def test_feedback_refuses_a_log_that_the_desk_would_not_have_written(sessions: list[Session]) -> None:
     session = sessions[0]
     proposals = [_propose(step.action) for step in steps(session)]

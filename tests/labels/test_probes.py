@@ -3,35 +3,16 @@ from __future__ import annotations
 import math
 
 import numpy as np
-import pytest
 
 from selective_autonomy.desk.embedded import EmbeddedDesk
 from selective_autonomy.desk.simulate import simulate_sessions
 from selective_autonomy.desk.truth import judge
-from selective_autonomy.labels.draw import drawn, uniform
 from selective_autonomy.labels.probes import ProbeAnswers, perturbed, planted, probe_answers
 from selective_autonomy.process.actions import SendTextToChat, SubmitForm, TransferChat, Wait
 from selective_autonomy.process.legality import check_action
 from selective_autonomy.traces.screen import derive_screen, steps
 
-KEY = b"a key"
-
-
-def test_a_draw_is_replayable_needs_the_key_and_tells_its_parts_apart() -> None:
-    assert uniform(KEY, "s", 1) == uniform(KEY, "s", 1)
-    others = [uniform(b"b key", "s", 1), uniform(KEY, "s1"), uniform(KEY, "s", "1"), uniform(KEY, "", "s", 1)]
-    assert len({uniform(KEY, "s", 1), *others}) == 5
-
-
-def test_draws_come_at_their_rate_and_a_higher_rate_keeps_those_of_a_lower() -> None:
-    few = {i for i in range(20_000) if drawn(KEY, i, rate=0.05)}
-    more = {i for i in range(20_000) if drawn(KEY, i, rate=0.2)}
-    assert few < more
-    assert len(few) / 20_000 == pytest.approx(0.05, abs=3 * math.sqrt(0.05 * 0.95 / 20_000))
-    assert not any(drawn(KEY, i, rate=0.0) for i in range(1000))
-    assert all(drawn(KEY, i, rate=1.0) for i in range(1000))
-    with pytest.raises(ValueError, match="rate"):
-        drawn(KEY, 1, rate=1.1)
+KEY = b"a key of 16 bytes"
 
 
 def test_probes_are_planted_by_step_alone_and_keep_their_probability() -> None:
@@ -40,22 +21,22 @@ def test_probes_are_planted_by_step_alone_and_keep_their_probability() -> None:
     assert probes == planted(reversed(asked), key=KEY, rate=0.1)[::-1]
     assert 140 < len(probes) < 260
     assert {probe.probability for probe in probes} == {0.1}
-    assert planted(asked, key=b"b key", rate=0.1) != probes
+    assert planted(asked, key=b"b key of 16 bytes", rate=0.1) != probes
 
 
 def test_a_right_action_made_wrong_is_legal_and_truly_wrong() -> None:
     desk, changed = EmbeddedDesk(20), []
-    for session in simulate_sessions(20, 40):
+    for session in simulate_sessions(20, 20):
         case = desk.new_case(session.labels["case"])
         for step in steps(session):
             right = judge(case, step.action).standing != "wrong"
-            probe = perturbed(step.action, desk.schema, key=KEY, parts=(session.session_id, step.index))
+            probe = perturbed(step.action, desk.schema, key=KEY, parts=(session.session_id, str(step.index)))
             if right and probe is not None:
                 check_action(desk.schema, derive_screen(step.before), probe)
                 changed.append((probe, judge(case, probe).standing == "wrong"))
             case.apply(step.action, step.seconds or 0.0, "operator", right=right)
     assert {type(probe) for probe, _ in changed} >= {SubmitForm, TransferChat}
-    assert len(changed) > 100
+    assert len(changed) > 50
     assert all(wrong for _, wrong in changed)
 
 

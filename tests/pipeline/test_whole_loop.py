@@ -99,6 +99,17 @@ def test_the_policys_evaluation_measures_what_the_copilot_stage_proposed_and_log
     assert logged == {f"figures/{name}.png" for name in ("by_action", "by_procedure", "comparison")}
 
 
+def test_label_quality_of_a_log_tells_reasons_and_leaves_open_what_a_log_cannot_tell(loop: Loop) -> None:
+    paths = paths_of(loop)
+    quality = json.loads(paths.label_quality.read_text(encoding="utf-8"))
+    feedback = pd.read_parquet(paths.feedback)
+    assert quality["answers"] == feedback["split"].isin(["fit", "calibrate"]).sum()
+    assert quality["reasons"]["crew"]["shares"]["accept"]["value"] > 0
+    assert {pace["note"] for pace in quality["paces"]} == {"not enough data: 0 of 50"}
+    assert (quality["reliability"], quality["flagged"], len(pd.read_parquet(paths.label_reviews))) == ([], [], 0)
+    assert paths.label_quality.with_suffix(".png").stat().st_size > 10_000
+
+
 def test_nothing_leaves_the_machine(loop: Loop) -> None:
     """Every Python process of the run said that it was watched: the command itself and DVC's children."""
     assert sum(call.startswith("started") for call in loop.calls) >= 4

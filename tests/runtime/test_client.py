@@ -118,7 +118,9 @@ def test_an_execute_comes_through_with_all_it_was_based_on(http: _Http, decide: 
     assert (decided.bundle_version, decided.bundle_digest, decided.tier) == ("3", "d", "critical")
     path, body, authorisation = http.received[0]
     assert (path, authorisation, body["stage"]) == ("/decide", "Bearer t", "selective")
-    assert set(body["session"]) == {"session_id", "process_id", "process_version", "procedures", "events"}
+    assert set(body["session"]) == {
+        "session_id", "process_id", "process_version", "operator_id", "procedures", "events"
+    }  # fmt: skip
 
 
 def test_a_defer_comes_through_with_its_reason(decide: Callable[..., StepDecision]) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 
 from selective_autonomy.bundle import build_bundle
 from selective_autonomy.bundle_files import folder_digest
-from selective_autonomy.certify.certificate import Bound, Certificate
+from selective_autonomy.certify.certificate import Bound, Certificate, Slice
 from selective_autonomy.critic.boosted import BoostedCritic
 from selective_autonomy.critic.evidence import Evidence
 from selective_autonomy.desk.feedback import DeskFeedback
@@ -19,6 +19,7 @@ from selective_autonomy.desk.simulate import simulate_sessions
 from selective_autonomy.evaluation.replay import replay
 from selective_autonomy.params import EvidenceParams, NgramParams
 from selective_autonomy.policy.baselines.policies import Baseline
+from selective_autonomy.process.actions import ACTION_TYPES
 from selective_autonomy.traces.schema import Session
 from selective_autonomy.traces.screen import steps
 
@@ -67,7 +68,7 @@ def make_bundle(folder: Path) -> Made:
     certificate = Certificate(
         process_id=schema.id,
         loss="test",
-        bounds=(bound,),
+        slices=(Slice(name="all", action_types=ACTION_TYPES, alone=bound, step=bound),),
         splits={},
         policy_digest=folder_digest(folder / "policy"),
         critic_digest=folder_digest(folder / "critic"),

@@ -45,7 +45,7 @@ def test_what_is_not_what_was_registered_may_not(made: Made, labels: dict[str, s
 def test_an_altered_file_may_not(made: Made, labels: dict[str, str], tmp_path: Path) -> None:
     copy = shutil.copytree(made.path, tmp_path / "bundle")
     certificate = json.loads((copy / "certificate.json").read_text())
-    certificate["bounds"][0]["threshold"] = 0.0
+    certificate["slices"][0]["step"]["threshold"] = 0.0
     (copy / "certificate.json").write_text(json.dumps(certificate))
     assert verified(copy, labels) == (None, "contract_mismatch")
 
