@@ -407,6 +407,7 @@ class Params(Frozen):
     labels: LabelParams = LabelParams()
     mix: dict[str, MixParams] = Field(default_factory=dict)
     noise: dict[str, NoiseParams] = Field(default_factory=dict)
+    critics: StackedParams | None = None
 
     def process(self, process_id: str) -> ProcessParams:
         """The parameters of one process.

@@ -65,6 +65,36 @@ def certify(
 
 
 @app.command()
+def critics(
+    process: Annotated[str, typer.Argument(help="Whose feedback; its loop has run.")],
+    loss: Annotated[str, typer.Option(help="What counts as right: own, tool or strict.")] = "own",
+    small: Annotated[bool, typer.Option("--small", help="Forty sessions of each split; writes no evidence.")] = False,
+    root: Root = Path(),
+    state: State = None,
+) -> None:
+    """Critics of every kind and every calibration on one process's feedback, cross-validated; test is not read."""
+    from typing import get_args
+
+    from rich.console import Console
+
+    from dagster_project.bench.critics import Loss, certified_table, critics_table, run_critics_bench
+
+    if loss not in get_args(Loss):
+        raise typer.BadParameter(f"got {loss!r}, expected one of {', '.join(get_args(Loss))}", param_hint="--loss")
+    console = Console()
+    results = run_critics_bench(
+        process,
+        root=root.resolve(),
+        state=(state or root / ".state").resolve(),
+        loss=loss,  # type: ignore[arg-type]
+        console=console,
+        small=small,
+    )
+    console.print(critics_table(results))
+    console.print(certified_table(results))
+
+
+@app.command()
 def noise(
     small: Annotated[bool, typer.Option("--small", help="A quick look with a tiny model; writes no evidence.")] = False,
     root: Root = Path(),

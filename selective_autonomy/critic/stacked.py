@@ -7,22 +7,19 @@ generative critic's log-odds as one column more. The one that predicts unseen se
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import lightgbm
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.linear_model import LogisticRegression
 
-from selective_autonomy.critic.boosted import boost, boosted_log_odds, boosted_out_of_fold, gain_shares, read_booster
-from selective_autonomy.critic.by_action import Calibration, types_of
+from selective_autonomy.critic.boosted import boost, boosted_log_odds, gain_shares, read_booster
+from selective_autonomy.critic.by_action import Calibration
 from selective_autonomy.critic.card import read_card, write_card
-from selective_autonomy.critic.cross_fitting import checked_labels, held_out, session_folds
-from selective_autonomy.critic.evidence import NAMES, Evidence
-from selective_autonomy.critic.generative import causal_lm, fit_verdict, judge, load_verdict, save_verdict
-from selective_autonomy.critic.policy_probability import log_odds
+from selective_autonomy.critic.evidence import NAMES, Evidence, action_types
+from selective_autonomy.critic.generative import causal_lm, judge, load_verdict, save_verdict
+from selective_autonomy.critic.joining import COLUMNS, TREE_COLUMNS, Parts, Weights, columns
 from selective_autonomy.critic.verdicts import Verdict
 from selective_autonomy.errors import ModelError
 from selective_autonomy.params import StackedParams
@@ -32,26 +29,7 @@ from selective_autonomy.traces.schema import Session
 if TYPE_CHECKING:
     from selective_autonomy.policy.causal_lm.policy import CausalLMPolicy
 
-COLUMNS = ("p_head", "log_prob", "generative", "evidence")  # whose log-odds the logistic regression joins
-_TREE_COLUMNS = (*NAMES, "generative")
-_MOST = 12.0  # log-odds beyond it say nothing more, and would rule a regression
 _BOOSTER = "critic.txt"
-
-
-@dataclass(frozen=True)
-class Weights:
-    """A logistic regression on log-odds: `slope_F` in the order of `COLUMNS`."""
-
-    slope_F: tuple[float, ...]
-    intercept: float
-
-    @classmethod
-    def fit(cls, x_NF: NDArray[np.float64], accepted_N: NDArray[np.bool_]) -> Weights:
-        model = LogisticRegression(C=1.0).fit(x_NF, accepted_N)
-        return cls(tuple(model.coef_[0].tolist()), float(model.intercept_[0]))
-
-    def __call__(self, x_NF: NDArray[np.float64]) -> NDArray[np.float64]:
-        return np.asarray(x_NF @ np.array(self.slope_F) + self.intercept)
 
 
 class StackedCritic:
@@ -94,27 +72,24 @@ class StackedCritic:
         Raises:
             ModelError: the policy is no causal language model; or as `BoostedCritic.fit`.
         """
-        accepted = checked_labels(accepted_N, len(befores))
-        fold_N = session_folds([before.session_id for before in befores], params.seed)
         going_on = causal_lm(policy)
-        verdict, generative_N = fit_verdict(going_on, befores, proposals, accepted, fold_N, params.generative)
-        x_NF = evidence.featurise(befores, proposals)
-        evidence_N = boosted_out_of_fold(x_NF, accepted, fold_N, params.evidence)
-        joined_NF = _columns(proposals, generative_N, evidence_N)
-        regression_N = np.empty(accepted.size)
-        for held_N in held_out(fold_N, accepted):
-            regression_N[held_N] = Weights.fit(joined_NF[~held_N], accepted[~held_N])(joined_NF[held_N])
-        wide_NF = np.column_stack([x_NF, generative_N])
-        trees_N = boosted_out_of_fold(wide_NF, accepted, fold_N, params.evidence, _TREE_COLUMNS)
+        return cls.of_parts(
+            going_on, evidence, Parts.fit(going_on, evidence, befores, proposals, accepted_N, params), params
+        )
+
+    @classmethod
+    def of_parts(cls, policy: CausalLMPolicy, evidence: Evidence, parts: Parts, params: StackedParams) -> StackedCritic:
+        """Join parts that were fitted already, whichever way predicts unseen sessions better."""
+        type_N, accepted_N = action_types(parts.x_NF), parts.accepted_N
         by_weights, by_trees = (
-            Calibration.fit(raw_N, types_of(proposals), accepted, fold_N, params.calibration)
-            for raw_N in (regression_N, trees_N)
+            Calibration.fit(raw_N, type_N, accepted_N, parts.fold_N, params.calibration)
+            for raw_N in (parts.by_regression(), parts.by_trees(params))
         )
         if by_weights.log_loss["chosen"] <= by_trees.log_loss["chosen"]:
-            booster, weights = boost(x_NF, accepted, params.evidence), Weights.fit(joined_NF, accepted)
-            return cls(going_on, verdict, evidence, booster, weights, by_weights)
-        booster = boost(wide_NF, accepted, params.evidence, _TREE_COLUMNS)
-        return cls(going_on, verdict, evidence, booster, None, by_trees)
+            booster, weights = boost(parts.x_NF, accepted_N, params.evidence), Weights.fit(parts.as_columns, accepted_N)
+            return cls(policy, parts.verdict, evidence, booster, weights, by_weights)
+        booster = boost(parts.widened, accepted_N, params.evidence, TREE_COLUMNS)
+        return cls(policy, parts.verdict, evidence, booster, None, by_trees)
 
     def p_accept(self, befores: Sequence[Session], proposals: Sequence[Proposal]) -> NDArray[np.float64]:
         """`p_accept_N` strictly inside (0, 1)."""
@@ -125,8 +100,8 @@ class StackedCritic:
         if self._weights is None:
             raw_N = boosted_log_odds(self._booster, np.column_stack([x_NF, generative_N]))
         else:
-            raw_N = self._weights(_columns(proposals, generative_N, boosted_log_odds(self._booster, x_NF)))
-        return self._calibration(raw_N, types_of(proposals))
+            raw_N = self._weights(columns(proposals, generative_N, boosted_log_odds(self._booster, x_NF)))
+        return self._calibration(raw_N, action_types(x_NF))
 
     def cuts(self, count: int) -> NDArray[np.float64]:
         """At quantiles of the cross-fitted scores of the fit split."""
@@ -135,7 +110,7 @@ class StackedCritic:
     def importances(self) -> dict[str, float]:
         """Of trees: shares of the gain; of a regression: shares of the sizes of its slopes."""
         if self._weights is None:
-            return gain_shares(self._booster, _TREE_COLUMNS)
+            return gain_shares(self._booster, TREE_COLUMNS)
         size_F = np.abs(self._weights.slope_F)
         shares = zip(COLUMNS, (size_F / (size_F.sum() or 1.0)).tolist(), strict=True)
         return dict(sorted(shares, key=lambda one: -one[1]))
@@ -168,13 +143,5 @@ class StackedCritic:
             raise ModelError(
                 f"{path} has {len(weights.slope_F)} weights, expected {len(COLUMNS)}; fit the critic again"
             )
-        booster = read_booster(path / _BOOSTER, len(_TREE_COLUMNS) if weights is None else len(NAMES))
+        booster = read_booster(path / _BOOSTER, len(TREE_COLUMNS) if weights is None else len(NAMES))
         return cls(going_on, verdict, evidence, booster, weights, calibration)
-
-
-def _columns(
-    proposals: Sequence[Proposal], generative_N: NDArray[np.float64], evidence_N: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    """`x_NF`, in the order of `COLUMNS`."""
-    own = [log_odds(proposals, "head"), log_odds(proposals, "action")]
-    return np.column_stack([np.clip(column, -_MOST, _MOST) for column in (*own, generative_N, evidence_N)])

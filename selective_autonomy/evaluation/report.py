@@ -9,6 +9,7 @@ from functools import partial
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from selective_autonomy.certify.certificate import Bound
 from selective_autonomy.certify.certify import certify
 from selective_autonomy.certify.sessions import certify_sessions
 from selective_autonomy.evaluation.intervals import (
@@ -115,6 +116,25 @@ def evaluate_threshold(test: ScoredSteps, threshold: float, *, seed: int) -> tup
     )
 
 
+def step_bound(
+    calibrate: ScoredSteps, alpha: float, params: CertificateParams, *, cuts_C: ArrayLike | None = None
+) -> Bound:
+    """The step promise at `alpha` by itself, at the full delta, as `certify` makes it. Sees: calibrate."""
+    certificate = certify(
+        calibrate.scores_N,
+        calibrate.wrong_N,
+        calibrate.session_of_N,
+        params.model_copy(update={"alpha": alpha, "alpha_session": None}),
+        process_id="",
+        loss="",
+        splits={},
+        policy_digest="",
+        critic_digest="",
+        cuts_C=cuts_C,
+    )
+    return certificate.slices[0].alone
+
+
 def certified_by_alpha(
     calibrate: ScoredSteps,
     test: ScoredSteps,
@@ -132,22 +152,7 @@ def certified_by_alpha(
     sessions_by: dict[str, CertifiedFigures] = {}
     session_N = session_codes(calibrate.session_of_N)
     for alpha in alphas:
-        step = (
-            certify(
-                calibrate.scores_N,
-                calibrate.wrong_N,
-                calibrate.session_of_N,
-                params.model_copy(update={"alpha": alpha, "alpha_session": None}),
-                process_id="",
-                loss="",
-                splits={},
-                policy_digest="",
-                critic_digest="",
-                cuts_C=cuts_C,
-            )
-            .slices[0]
-            .alone
-        )
+        step = step_bound(calibrate, alpha, params, cuts_C=cuts_C)
         session = certify_sessions(calibrate.scores_N, calibrate.wrong_N, session_N, alpha, params.delta)
         for by_alpha, bound in ((steps_by, step), (sessions_by, session)):
             measured = None if bound.threshold is None else evaluate_threshold(test, bound.threshold, seed=seed)
