@@ -22,7 +22,7 @@ from selective_autonomy.critic.protocol import Critic
 from selective_autonomy.critic.stacked import StackedCritic
 from selective_autonomy.evaluation.intervals import Figure, share_interval, statistic_interval
 from selective_autonomy.evaluation.metrics import augrc, aurc, auroc, brier, ece, gate_f1, gate_precision, gate_recall
-from selective_autonomy.evaluation.report import ScoredSteps, step_bound
+from selective_autonomy.evaluation.report import ScoredSteps, alpha_key, step_bound
 from selective_autonomy.params import (
     CalibrationMap,
     CalibrationParams,
@@ -104,6 +104,18 @@ def score_critics(policy: CausalLMPolicy, evidence: Evidence, fit: Feedback, par
     )
 
 
+def calibrated_across(scores: Scores, raw_N: NDArray[np.float64], params: CalibrationParams) -> NDArray[np.float64]:
+    """`p_N`: each fold's rows by a calibration that was chosen and fitted on the other folds."""
+    fit, type_N = scores.fit, types_of(scores.fit.proposals)
+    p_N = np.empty(raw_N.size)
+    for fold in np.unique(scores.fold_N):
+        held = scores.fold_N == fold
+        rest = ~held
+        made = Calibration.fit(raw_N[rest], type_N[rest], fit.accepted_N[rest], scores.fold_N[rest], params)
+        p_N[held] = made(raw_N[held], type_N[held])
+    return p_N
+
+
 def rank_and_calibration(scores: Scores, *, seed: int) -> dict[str, dict[str, Figure]]:
     """Figures of each kind with the calibration that `CALIBRATIONS` calls "by_action"; intervals by session bootstrap.
 
@@ -115,7 +127,7 @@ def rank_and_calibration(scores: Scores, *, seed: int) -> dict[str, dict[str, Fi
     evidence_N = scores.raw["evidence"]
     found: dict[str, dict[str, Figure]] = {}
     for kind, raw_N in scores.raw.items():
-        p_N = _nested(scores, raw_N, CALIBRATIONS["by_action"])
+        p_N = calibrated_across(scores, raw_N, CALIBRATIONS["by_action"])
         measures = {measure.__name__: partial(measure, p_N, right_N) for measure in (aurc, augrc, ece, brier)}
         gates = (gate_precision, gate_recall, gate_f1)
         measures |= {gate.__name__: partial(gate, p_N, right_N, threshold=_EVEN) for gate in gates}
@@ -132,7 +144,7 @@ def calibrations(scores: Scores) -> dict[str, dict[str, dict[str, float]]]:
     for kind, raw_N in scores.raw.items():
         found[kind] = {}
         for name, params in CALIBRATIONS.items():
-            p_N = _nested(scores, raw_N, params)
+            p_N = calibrated_across(scores, raw_N, params)
             loss = float(row_log_loss(p_N, right_N).mean())
             found[kind][name] = {"ece": ece(p_N, right_N), "brier": brier(p_N, right_N), "log_loss": loss}
     return found
@@ -158,24 +170,12 @@ def certified_across(
             threshold = step_bound(rest, alpha, params, cuts_C=cuts_C).threshold
             refused += threshold is None
             executed_N |= held_N & (threshold is not None and p_N >= threshold)
-        found[f"{alpha:.2f}"] = {
+        found[alpha_key(alpha)] = {
             "coverage": share_interval(executed_N, session_of_N.tolist(), seed=seed),
             "risk": share_interval(executed_N & wrong_N, session_of_N.tolist(), of_N=executed_N, seed=seed),
             "refused": refused,
         }
     return found
-
-
-def _nested(scores: Scores, raw_N: NDArray[np.float64], params: CalibrationParams) -> NDArray[np.float64]:
-    """`p_N`: each fold's rows by a calibration that was chosen and fitted on the other folds."""
-    fit, type_N = scores.fit, types_of(scores.fit.proposals)
-    p_N = np.empty(raw_N.size)
-    for fold in np.unique(scores.fold_N):
-        held = scores.fold_N == fold
-        rest = ~held
-        made = Calibration.fit(raw_N[rest], type_N[rest], fit.accepted_N[rest], scores.fold_N[rest], params)
-        p_N[held] = made(raw_N[held], type_N[held])
-    return p_N
 
 
 def _auroc_difference(

@@ -11,11 +11,13 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import yaml
 from conftest import Loop
-from project import write_params
+from project import BANK, write_params
 from rich.console import Console
 from tiny_bank import tiny_sessions
 
+from dagster_project.bench.critics import certified_table, critics_table, run_critics_bench
 from dagster_project.jobs import LOOP, RELEASE
 from dagster_project.pipeline import PipelineResult, pipeline_status, run_pipeline
 from dagster_project.registry.models import RegisteredBundle, alias_uri
@@ -157,6 +159,19 @@ def test_changed_critic_parameters_leave_the_policy_alone(copied: Loop) -> None:
     assert result.why["critic"] == "its parameters changed"
     assert {"critic", "certificate", "decision_bundle"} <= set(result.ran)
     assert {"raw_traces", "validated_traces", "splits", "policy", "copilot_feedback"} <= set(result.skipped)
+
+
+def test_critics_of_every_kind_are_compared_on_the_feedback_of_a_loop(copied: Loop) -> None:
+    generative = {"kind": "generative", "layers": 1, "epochs": 1, "seed": 1}
+    text = (copied.root / "params.yaml").read_text(encoding="utf-8")
+    compared = {"kind": "stacked", "evidence": BANK["critic"], "generative": generative, "seed": 1}
+    (copied.root / "params.yaml").write_text(text + yaml.safe_dump({"critics": compared}), encoding="utf-8")
+    console = Console(width=200, record=True)
+    results = run_critics_bench("bank", root=copied.root, state=copied.state, loss="tool", console=console)
+    console.print(critics_table(results), certified_table(results))
+    assert "stacked trees" in console.export_text()
+    written = json.loads((copied.root / "docs" / "benchmarks" / "critics.json").read_text(encoding="utf-8"))
+    assert written["results"]["bank"]["tool"]["kinds"]["generative"]["auroc"] == results["kinds"]["generative"]["auroc"]
 
 
 def test_an_asset_that_comes_out_the_same_makes_nothing_after_it_run(copied: Loop) -> None:
