@@ -25,6 +25,7 @@ from selective_autonomy.evaluation.critics import (
 from selective_autonomy.params import load_params
 from selective_autonomy.process.comparison import same_action
 from selective_autonomy.process.schema import load_process
+from selective_autonomy.traces.schema import Session
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -37,12 +38,14 @@ Loss = Literal["own", "tool", "strict"]
 
 
 def run_critics_bench(
-    process_id: str, *, root: Path, state: Path, loss: Loss, console: Console, small: bool = False
+    process_id: str, *, root: Path, state: Path, loss: Loss, console: Console, sessions: int | None = None
 ) -> dict[str, Any]:
-    """Measure, and add the figures to docs/benchmarks/critics.json unless `small` (40 sessions of a split).
+    """Measure, and add the figures to docs/benchmarks/critics.json.
 
     Args:
         loss: what counts as right: "own" as the process's certificate has it; "tool" or "strict" against the log.
+        sessions: as many sessions of fit, evenly spaced in their file; a generative critic of all of STAR's takes six
+            minutes of one core. None: all.
 
     Raises:
         ModelError: the process's loop has not run, its policy is no language model, or params.yaml has no `critics`.
@@ -56,13 +59,12 @@ def run_critics_bench(
         raise ModelError(f"{paths.feedback} is missing: run the process's loop first, its feedback is learned from")
     if params.critics is None:
         raise ModelError("params.yaml has no `critics`, which says how the compared critics are trained; add it")
-    schema, sessions = load_process(paths.schema), sessions_of(paths, "train", "fit", "calibrate")
-    if small:
-        sessions |= {split: sessions[split][:40] for split in ("fit", "calibrate")}
-    judged = critical_steps(paths.feedback, schema, {split: sessions[split] for split in ("fit", "calibrate")})
+    schema, by_split = load_process(paths.schema), sessions_of(paths, "train", "fit", "calibrate")
+    by_split["fit"] = _evenly(by_split["fit"], sessions)
+    judged = critical_steps(paths.feedback, schema, {split: by_split[split] for split in ("fit", "calibrate")})
     fit, calibrate = (_feedback(judged, split, loss, process) for split in ("fit", "calibrate"))
     with console.status(f"{process_id}: critics are fitted on {fit.accepted_N.size} judged steps …"):
-        scores = score_critics(causal_lm(paths.policy), Evidence.fit(sessions["train"], schema), fit, params.critics)
+        scores = score_critics(causal_lm(paths.policy), Evidence.fit(by_split["train"], schema), fit, params.critics)
     with console.status(f"{process_id}: measured …"):
         results: dict[str, Any] = {
             "sessions": len(set(fit.sessions)),
@@ -80,15 +82,15 @@ def run_critics_bench(
                 for kind, critic in scores.critics.items()
             },
         }
-    if not small:
-        add_evidence(
-            root,
-            "critics",
-            command=f"selective-autonomy bench critics {process_id} --loss {loss}",
-            seed=SEED,
-            seconds=time.monotonic() - started,
-            results={f"{process_id}.{loss}": results},
-        )
+    capped = "" if sessions is None else f" --sessions {sessions}"
+    add_evidence(
+        root,
+        "critics",
+        command=f"selective-autonomy bench critics {process_id} --loss {loss}{capped}",
+        seed=SEED,
+        seconds=time.monotonic() - started,
+        results={f"{process_id}.{loss}": results},
+    )
     return results
 
 
@@ -134,6 +136,12 @@ def _feedback(judged: Sequence[JudgedStep], split: str, loss: Loss, process: Pro
     chosen = [one for one in judged if one.split == split]
     right = [_right(one, loss, process) for one in chosen]
     return Feedback([one.before for one in chosen], [one.proposal for one in chosen], np.array(right, dtype=bool))
+
+
+def _evenly(sessions: Sequence[Session], most: int | None) -> list[Session]:
+    if most is None or most >= len(sessions):
+        return list(sessions)
+    return [sessions[at * len(sessions) // most] for at in range(most)]
 
 
 def _right(one: JudgedStep, loss: Loss, process: ProcessParams) -> bool:

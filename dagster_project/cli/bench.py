@@ -68,7 +68,7 @@ def certify(
 def critics(
     process: Annotated[str, typer.Argument(help="Whose feedback; its loop has run.")],
     loss: Annotated[str, typer.Option(help="What counts as right: own, tool or strict.")] = "own",
-    small: Annotated[bool, typer.Option("--small", help="Forty sessions of each split; writes no evidence.")] = False,
+    sessions: Annotated[int | None, typer.Option(min=2, help="So many of fit, evenly spaced; all without it.")] = None,
     root: Root = Path(),
     state: State = None,
 ) -> None:
@@ -88,7 +88,7 @@ def critics(
         state=(state or root / ".state").resolve(),
         loss=loss,  # type: ignore[arg-type]
         console=console,
-        small=small,
+        sessions=sessions,
     )
     console.print(critics_table(results))
     console.print(certified_table(results))
