@@ -14,12 +14,14 @@ from numpy.typing import ArrayLike, NDArray
 from selective_autonomy.certify.fixed_sequence import quantile_cuts
 from selective_autonomy.critic.calibration import Calibrator, fit_calibrator
 from selective_autonomy.critic.evidence import CATEGORIES, NAMES, Evidence
+from selective_autonomy.critic.operator_habits import NAMES as HABIT_NAMES
 from selective_autonomy.errors import ModelError
 from selective_autonomy.params import CriticParams
 from selective_autonomy.policy.protocol import Proposal
 from selective_autonomy.traces.schema import Session
 
 _FOLDS = 5
+_HABITS = [NAMES.index(name) for name in HABIT_NAMES]
 _THREADS = 1  # the same trees and scores on every machine; a fit on 10k rows takes about a second
 _BOOSTER, _CALIBRATOR, _SCORES = "critic.txt", "calibrator.json", "fit_scores.json"
 
@@ -79,6 +81,9 @@ class BoostedCritic:
     ) -> BoostedCritic:
         """As `fit`, on rows that `evidence.featurise` made: the same rows with other labels need no second reading."""
         accepted = _checked_labels(accepted_N, len(session_of_N))
+        if not params.operator_habits:
+            x_NF = x_NF.copy()
+            x_NF[:, _HABITS] = 0.0  # no tree splits on what is always the same, so it is not looked at later either
         fold_N = _folds(session_of_N, params.seed)
         raw_N = np.empty(accepted.size)
         for fold in np.unique(fold_N):
