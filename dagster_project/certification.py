@@ -62,11 +62,11 @@ def _sensitivity(paths: ProcessPaths) -> Sensitivity:
 
     Every one of fit's critical steps is adjudicated for this; the verdict that the operator gave is the probe's answer.
     """
-    from selective_autonomy.certify.label_noise import Sensitivity
+    from selective_autonomy.certify.label_noise import sensitivity_of
 
     judged = critical_steps(paths.feedback, load_process(paths.schema), sessions_of(paths, "fit"))
     planted = [one for one in judged if _truth(one)][:PROBES]
-    return Sensitivity(planted=len(planted), caught=sum(one.wrong for one in planted))
+    return sensitivity_of([one.proposal.action.type for one in planted], [one.wrong for one in planted])
 
 
 def _truth(one: JudgedStep) -> bool:
@@ -107,6 +107,8 @@ def facts_of(certificate: Certificate) -> dict[str, Any]:
     facts |= {f"{unit}_promised": alpha for unit, alpha in certificate.promised.items()}
     if certificate.sensitivity is not None:
         facts |= {"probes_planted": certificate.sensitivity.planted, "probes_caught": certificate.sensitivity.caught}
+        if certificate.sensitivity.kind is not None:
+            facts["probes_of"] = f"{certificate.sensitivity.kind}, which is caught less often than the others"
     if certificate.threshold is not None:
         facts["threshold"] = certificate.threshold
     many = len(certificate.slices) > 1

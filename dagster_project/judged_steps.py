@@ -20,6 +20,8 @@ from selective_autonomy.traces.store import whole_file
 if TYPE_CHECKING:
     import pandas as pd
 
+    from selective_autonomy.runtime.worked import WorkedCase
+
 # What a certificate counts as wrong, by feedback source; it stands in the certificate as its loss.
 LOSSES = {
     "desk": "the operator corrected the proposal, and not merely because of another taste",
@@ -64,6 +66,15 @@ class JudgedStep:
     @property
     def proposal(self) -> Proposal:
         return self.replayed.proposal
+
+
+def judged_in(case: WorkedCase, split: Split) -> list[JudgedStep]:
+    """The proposals that were judged while a case was worked, with what happened before each; in order of the steps."""
+    return [
+        JudgedStep(ReplayedStep(logged, done.decided.proposal), done.judgement, split)
+        for logged, done in zip(steps(case.desk_log), case.steps, strict=True)
+        if done.decided is not None and done.decided.proposal is not None and done.judgement is not None
+    ]
 
 
 def judged_table(judged: Iterable[JudgedStep], schema: ProcessSchema) -> pd.DataFrame:

@@ -19,6 +19,7 @@ DeferReason = Literal[
     "invalid_score",
     "illegal_action",
     "no_legal_action",
+    "repeated_action",
     "contract_mismatch",
     "not_approved",
     "timeout",

@@ -168,13 +168,18 @@ class PolicyProbabilityParams(Frozen):
 
 
 class EvidenceParams(Frozen):
-    """Gradient boosting over evidence: number of trees, leaves a tree, shrinkage, rows a leaf."""
+    """Gradient boosting over evidence: number of trees, leaves a tree, shrinkage, rows a leaf.
+
+    `operator_habits`: whether the critic may know who is asked. It ranks better if it does where what the operator does
+    is the truth; where operators overlook errors it learns whose errors pass, so not with `adjudicated` labels.
+    """
 
     kind: Literal["evidence"] = "evidence"
     trees: int = Field(gt=0)
     leaves: int = Field(gt=1)
     learning_rate: float = Field(gt=0)
     min_leaf: int = Field(gt=0)
+    operator_habits: bool = True
     calibration: CalibrationParams = CalibrationParams(maps=("platt", "isotonic"), by_action=False)
     seed: int
 

@@ -22,7 +22,7 @@ from selective_autonomy.evaluation.critics import (
     rank_and_calibration,
     score_critics,
 )
-from selective_autonomy.params import load_params
+from selective_autonomy.params import EvidenceParams, load_params
 from selective_autonomy.process.comparison import same_action
 from selective_autonomy.process.schema import load_process
 from selective_autonomy.traces.schema import Session
@@ -64,7 +64,10 @@ def run_critics_bench(
     judged = critical_steps(paths.feedback, schema, {split: by_split[split] for split in ("fit", "calibrate")})
     fit, calibrate = (_feedback(judged, split, loss, process) for split in ("fit", "calibrate"))
     with console.status(f"{process_id}: critics are fitted on {fit.accepted_N.size} judged steps …"):
-        scores = score_critics(causal_lm(paths.policy), Evidence.fit(by_split["train"], schema), fit, params.critics)
+        # The trees are the process's own, whatever it allows them to know.
+        own = {"evidence": process.critic} if isinstance(process.critic, EvidenceParams) else {}
+        setting = params.critics.model_copy(update=own)
+        scores = score_critics(causal_lm(paths.policy), Evidence.fit(by_split["train"], schema), fit, setting)
     with console.status(f"{process_id}: measured …"):
         results: dict[str, Any] = {
             "sessions": len(set(fit.sessions)),

@@ -6,10 +6,11 @@ import hashlib
 import json
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,10 +19,11 @@ import numpy as np
 from rich.console import Console
 
 from dagster_project.evidence import write_evidence
-from dagster_project.judged_steps import JudgedStep, read_judged
+from dagster_project.judged_steps import JudgedStep, judged_in, read_judged
 from dagster_project.process_data import sessions_of
 from dagster_project.resources.workspace import ProcessPaths
 from selective_autonomy.critic.evidence import Evidence
+from selective_autonomy.desk.simulate import on_duty
 from selective_autonomy.errors import ModelError
 from selective_autonomy.evaluation.corruptions import CORRUPTIONS, Verdicts, random_flips
 from selective_autonomy.evaluation.live import Worked, compare_arms
@@ -30,7 +32,7 @@ from selective_autonomy.gate import Stage
 from selective_autonomy.params import CertificateParams, EvidenceParams, NoiseParams, ProcessParams, load_params
 from selective_autonomy.process.actions import ACTION_TYPES
 from selective_autonomy.process.schema import ProcessSchema, load_process
-from selective_autonomy.runtime.engine import HANDOVER_SECONDS
+from selective_autonomy.runtime.engine import HANDOVER_SECONDS, work_cases
 from selective_autonomy.traces.whole import whole_file
 
 if TYPE_CHECKING:
@@ -38,10 +40,12 @@ if TYPE_CHECKING:
 
     from selective_autonomy.bundle import DecisionBundle
     from selective_autonomy.desk.judged import JudgedDesk
+    from selective_autonomy.runtime.desk_operator import DeskOperator
 
 SEED = 20  # the desk's
 _WORKERS = 2
 _CUTS = 100
+_FIRST_LIVE = 100_000  # numbers of new cases from here on are worked live; those before it in the copilot stage
 _EQUIVALENCE_MARGIN = 0.03  # a loss of this much of the solved cases would matter
 
 _shared: dict[str, tuple[Pool, CertificateParams, ProcessParams, int]] = {}  # what workers inherit when they are forked
@@ -102,31 +106,63 @@ def noise_table(results: Mapping[str, Any]) -> Table:
 
 
 def desk_pool(folder: Path, desk: ProcessParams, setting: NoiseParams) -> tuple[Pool, Path]:
-    """Judged steps of the embedded desk with their truth, and the policy's folder. Made once, then read."""
+    """The copilot stage of the embedded desk with its truth, and the policy's folder, which is trained once.
+
+    First come the logged cases, which the policy learns from; then, on later days, cases in which people judge what it
+    proposes and what they accept is done. A critic and a certificate are made from these.
+    """
     from selective_autonomy.desk.embedded import EmbeddedDesk
-    from selective_autonomy.desk.feedback import DeskFeedback
     from selective_autonomy.desk.simulate import simulate_sessions
-    from selective_autonomy.evaluation.replay import replay
     from selective_autonomy.params import CausalLMParams
-    from selective_autonomy.policy.kinds import load_policy, train_policy
+    from selective_autonomy.policy.kinds import train_policy
 
     assert isinstance(desk.policy, CausalLMParams)
     schema = EmbeddedDesk(SEED).schema
-    sessions = simulate_sessions(SEED, setting.train + setting.pool)
-    train, rest = sessions[: setting.train], sessions[setting.train :]
+    logged = simulate_sessions(SEED, setting.train)
     settings = desk.policy.model_copy(update={"epochs": setting.epochs})
     key = hashlib.sha256(json.dumps([settings.model_dump(mode="json"), setting.train]).encode()).hexdigest()[:12]
     policy = folder / f"policy-{key}"
     if not (policy / "policy.json").exists():
-        train_policy(train, schema, settings, policy)
-    loaded, feedback = load_policy(policy, cache_sessions=0), DeskFeedback(SEED)
-    judged: list[JudgedStep] = []
-    for session in rest:
-        replayed = replay(loaded, [session])
-        said = feedback.judge(session, [one.proposal for one in replayed])
-        judged += [JudgedStep(one, answer, "test") for one, answer in zip(replayed, said, strict=True)]
+        train_policy(logged, schema, settings, policy)
+    parts = np.array_split([f"new-{number:06d}" for number in range(setting.pool)], _WORKERS)
+    with _workers() as workers:
+        judged = [one for part in workers.map(_copilot_stage, [policy] * _WORKERS, parts) for one in part]
     truth = [bool(one.judgement.truly_wrong) for one in judged]
-    return _pool(judged, [one.wrong for one in judged], truth, Evidence.fit(train, schema), schema), policy
+    return _pool(judged, [one.wrong for one in judged], truth, Evidence.fit(logged, schema), schema), policy
+
+
+def _workers() -> ProcessPoolExecutor:
+    """Processes for what asks the policy: started afresh, for torch does not outlive a fork; one thread each."""
+    return ProcessPoolExecutor(_WORKERS, get_context("forkserver"), initializer=_one_thread)
+
+
+def _one_thread() -> None:
+    import torch
+
+    torch.set_num_threads(1)
+
+
+def _copilot_stage(policy: Path, case_ids: Sequence[str]) -> list[JudgedStep]:
+    """The judged steps of these cases, worked by the desk's crew with the policy's proposals before them."""
+    from selective_autonomy.policy.kinds import load_policy
+    from selective_autonomy.runtime.copilot import Copilot
+
+    desk, operator_for = _desk_and_crew()
+    copilot = Copilot(load_policy(policy), desk.embedded.schema)
+    worked = work_cases(desk, [str(one) for one in case_ids], copilot, operator_for, stage="copilot")
+    return [one for case in worked for one in judged_in(case, "calibrate")]
+
+
+def _desk_and_crew() -> tuple[JudgedDesk, Callable[[str], DeskOperator]]:
+    """A fresh desk, and who is on duty for a case."""
+    from selective_autonomy.desk.embedded import EmbeddedDesk
+    from selective_autonomy.desk.judged import JudgedDesk
+    from selective_autonomy.desk.operators import SimulatedOperator, draw_crew
+    from selective_autonomy.runtime.desk_operator import DeskOperator
+
+    desk = JudgedDesk(EmbeddedDesk(SEED))
+    crew = {name: SimulatedOperator(one, SEED) for name, one in draw_crew(SEED).items()}
+    return desk, lambda case_id: DeskOperator(desk.embedded, crew[on_duty(SEED, case_id, sorted(crew))])
 
 
 def _star(paths: ProcessPaths, star: ProcessParams) -> tuple[Pool, Draw]:
@@ -260,49 +296,48 @@ def _live(
     pool: Pool, policy: Path, promise: CertificateParams, desk: ProcessParams, setting: NoiseParams, folder: Path
 ) -> dict[str, Any]:
     """New cases, half of them by people alone, by lot: certificates from feedback with random flips."""
-    gated, human, thresholds = [], [], []
-    for seed in range(setting.live_seeds):
-        draw = _draw(pool, setting, 1000 + seed)
-        draw = replace(draw, calibrate=draw.calibrate | draw.test)  # new cases are the test
-        noisy = corrupted(pool, random_flips, setting.live_flips, seed)
-        critic = _evidence_params(desk)
-        learned = learn(noisy, draw, "certificate_noise_model", promise, critic, probes=setting.probes, seed=seed)
-        thresholds.append(learned.threshold)
-        chance = np.random.default_rng([SEED, 2000 + seed]).permutation(2 * setting.new_cases)
-        ids = [f"new-{seed * 1000 + int(number):06d}" for number in chance]
-        gated.append(_worked(ids[: setting.new_cases], learned, policy, desk, folder))
-        human.append(_worked(ids[setting.new_cases :], None, policy, desk, folder))
+    one_draw = partial(_live_draw, pool, policy, promise, desk, setting, folder)
+    with _workers() as workers:
+        thresholds, gated, human = zip(*workers.map(one_draw, range(setting.live_seeds)), strict=True)
     return {
         **compare_arms(gated, human, alpha_session=promise.alpha_session or 0.0, margin=_EQUIVALENCE_MARGIN, seed=SEED),
         "flips": setting.live_flips,
-        "thresholds": thresholds,
+        "thresholds": list(thresholds),
         "refused": sum(threshold is None for threshold in thresholds),
     }
 
 
-def _worked(
-    case_ids: Sequence[str], learned: Learned | None, policy: Path, desk: ProcessParams, folder: Path
-) -> list[Worked]:
+def _live_draw(
+    pool: Pool,
+    policy: Path,
+    promise: CertificateParams,
+    desk: ProcessParams,
+    setting: NoiseParams,
+    folder: Path,
+    seed: int,
+) -> tuple[float | None, list[Worked], list[Worked]]:
+    """One certificate's threshold, and the cases it worked beside those of people alone."""
+    draw = _draw(pool, setting, 1000 + seed)
+    draw = replace(draw, calibrate=draw.calibrate | draw.test)  # new cases are the test
+    noisy = corrupted(pool, random_flips, setting.live_flips, seed)
+    critic = _evidence_params(desk)
+    learned = learn(noisy, draw, "certificate_noise_model", promise, critic, probes=setting.probes, seed=seed)
+    chance = np.random.default_rng([SEED, 2000 + seed]).permutation(2 * setting.new_cases)
+    ids = [f"new-{_FIRST_LIVE + seed * 1000 + int(number):06d}" for number in chance]
+    gated = _worked(ids[: setting.new_cases], learned, policy, folder)
+    return learned.threshold, gated, _worked(ids[setting.new_cases :], None, policy, folder)
+
+
+def _worked(case_ids: Sequence[str], learned: Learned | None, policy: Path, folder: Path) -> list[Worked]:
     """Cases worked through a sealed bundle (or by people alone), with the desk's truth about them."""
     from dagster_project.demo import judged_case
-    from selective_autonomy.desk.embedded import EmbeddedDesk
-    from selective_autonomy.desk.judged import JudgedDesk
-    from selective_autonomy.desk.operators import SimulatedOperator, draw_crew
-    from selective_autonomy.desk.simulate import on_duty
-    from selective_autonomy.runtime.desk_operator import DeskOperator
-    from selective_autonomy.runtime.engine import work_cases
 
-    judged = JudgedDesk(EmbeddedDesk(SEED))
-    crew = {name: SimulatedOperator(one, SEED) for name, one in draw_crew(SEED).items()}
-
-    def operator_for(case_id: str) -> DeskOperator:
-        return DeskOperator(judged.embedded, crew[on_duty(SEED, case_id, sorted(crew))])
-
+    desk, operator_for = _desk_and_crew()
     with tempfile.TemporaryDirectory(dir=folder) as temporary:
-        decider = None if learned is None else _decider(learned, policy, Path(temporary), judged)
+        decider = None if learned is None else _decider(learned, policy, Path(temporary), desk)
         stage: Stage = "logging" if decider is None else "selective"
-        worked = work_cases(judged, case_ids, decider, operator_for, stage=stage)
-    return [Worked(judged_case(case, judged), on_duty(SEED, case.case_id, sorted(crew))) for case in worked]
+        worked = work_cases(desk, case_ids, decider, operator_for, stage=stage)
+    return [Worked(judged_case(case, desk), operator_for(case.case_id).operator_id) for case in worked]
 
 
 def _decider(learned: Learned, policy: Path, folder: Path, judged: JudgedDesk) -> DecisionBundle | None:

@@ -6,7 +6,11 @@ raw verdicts too careful, the second makes it false. Two further looks mend both
 adjudication   every rejected proposal that could execute is looked at again by somebody who knows; what is confirmed
                as wrong counts as wrong, the rest does not.
 probes         planted proposals that are known to be wrong show which share of wrong ones operators catch. What they
-               overlook is paid for by asking for that much less risk.
+               overlook is paid for by asking for that much less risk. Where one kind of error is caught less often
+               than others, the price is that kind's.
+
+A critic that knows who is asked learns whose errors pass, and executes just those: then probes, which measure an
+average, say too little. So it must not know (`params.EvidenceParams.operator_habits`).
 """
 
 from __future__ import annotations
@@ -16,9 +20,10 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from pydantic import Field, model_validator
-from scipy.stats import norm
+from scipy.stats import fisher_exact, norm
 
 from selective_autonomy.certify.binomial import upper_limit
+from selective_autonomy.certify.multiplicity import holm
 from selective_autonomy.errors import CertificateError
 from selective_autonomy.frozen import Frozen
 from selective_autonomy.params import CertificateParams
@@ -32,10 +37,14 @@ class Sensitivity(Frozen):
     Args:
         planted: probes that are truly wrong, answered by the operators whose verdicts a certificate stands on, in
             proportion to their share of the verdicts. caught: those of them that were rejected.
+        kind: the action type they propose, where they are those of one kind only. kinds: how many kinds it was
+            chosen from, for which the limit pays.
     """
 
     planted: int = Field(ge=0)
     caught: int = Field(ge=0)
+    kind: str | None = None
+    kinds: int = Field(default=1, ge=1)
 
     @model_validator(mode="after")
     def _caught_were_planted(self) -> Sensitivity:
@@ -46,9 +55,45 @@ class Sensitivity(Frozen):
     def lower(self, delta: float) -> float:
         """Clopper–Pearson lower limit of the share that is caught; 0.0 without probes, or when none was caught.
 
-        Guarantee: P(lower > true sensitivity) <= delta, for probes that are independent draws.
+        Guarantee: P(lower > true sensitivity) <= delta, for probes that are independent draws; whichever of the kinds
+        it is of (Bonferroni).
         """
-        return 1.0 - float(upper_limit(self.planted - self.caught, self.planted, delta))
+        return 1.0 - float(upper_limit(self.planted - self.caught, self.planted, delta / self.kinds))
+
+
+def sensitivity_of(kind_P: Sequence[str], caught_P: ArrayLike, *, level: float = 0.05) -> Sensitivity:
+    """What the probes show: of all of them, or of the kind that is caught least often if it differs from the others.
+
+    A kind differs if its probes are caught less often than all others together (Fisher's exact test, Holm over kinds,
+    at `level`). Where none does, differences too small to be seen are taken for none.
+
+    Args:
+        kind_P: the action type of each planted wrong proposal. caught_P: 0 / 1, whether it was rejected.
+
+    Raises:
+        CertificateError: lengths differ.
+    """
+    kind, caught = np.asarray(kind_P, dtype=str), np.asarray(caught_P, dtype=bool)
+    if kind.shape != caught.shape:
+        raise CertificateError(f"got {kind.size} kinds of {caught.size} probes; expected as many")
+    kinds = np.unique(kind)
+    p_values = [_caught_less_often(caught[kind == one], caught[kind != one]) for one in kinds]
+    overlooked = [one for one, differs in zip(kinds, holm(p_values, level), strict=True) if differs]
+    counted = [
+        Sensitivity(planted=int(mine.size), caught=int(mine.sum()), kind=str(one), kinds=kinds.size)
+        for one in overlooked
+        for mine in [caught[kind == one]]
+    ]
+    everything = Sensitivity(planted=int(caught.size), caught=int(caught.sum()))
+    return min(counted, key=lambda s: s.lower(level), default=everything)
+
+
+def _caught_less_often(mine_P: NDArray[np.bool_], others_P: NDArray[np.bool_]) -> float:
+    """The p-value of "as often as the others"; 1.0 where there are none."""
+    if not mine_P.size or not others_P.size:
+        return 1.0
+    table = [[int(side.sum()), int((~side).sum())] for side in (mine_P, others_P)]
+    return float(fisher_exact(table, alternative="less").pvalue)
 
 
 def confirmed_wrong(rejected_N: ArrayLike, truly_wrong_N: ArrayLike) -> NDArray[np.bool_]:
@@ -84,9 +129,8 @@ def for_truth(params: CertificateParams, sensitivity: Sensitivity) -> Certificat
     sessions with a truly wrong executed step) at `params.alpha` (`alpha_session`) with probability at least
     1 - params.delta. For a wrong executed step is confirmed with probability s >= lower, so the confirmed share is at
     least s times the true one; a session with a wrong executed step has a confirmed one with probability at least s.
-    Assumptions: those of the certificate; given the log before it, a truly wrong step is rejected as often as a probe
-    is; the adjudicator is right. Where operators overlook one kind of error only, probes must hold it as often as the
-    policy makes it. Sees: calibrate verdicts, adjudications of them, and probes.
+    Assumptions: those of the certificate; a truly wrong step is rejected as often as a probe (of its kind) is,
+    whatever the critic says of it; the adjudicator is right. Sees: calibrate verdicts, adjudications of them, probes.
 
     Raises:
         CertificateError: no probe was caught (or none planted): nothing is known of what verdicts overlook.

@@ -14,11 +14,13 @@ from selective_autonomy.critic.by_action import Calibration
 from selective_autonomy.critic.card import write_card
 from selective_autonomy.critic.cross_fitting import checked_labels, held_out, session_folds
 from selective_autonomy.critic.evidence import CATEGORIES, NAMES, Evidence, action_types
+from selective_autonomy.critic.operator_habits import NAMES as HABIT_NAMES
 from selective_autonomy.errors import ModelError
 from selective_autonomy.params import EvidenceParams
 from selective_autonomy.policy.protocol import Proposal
 from selective_autonomy.traces.schema import Session
 
+_HABITS = [NAMES.index(name) for name in HABIT_NAMES]
 _THREADS = 1  # the same trees and scores on every machine; a fit on 10k rows takes about a second
 _BOOSTER = "critic.txt"
 
@@ -125,7 +127,10 @@ def boost(
     params: EvidenceParams,
     names: Sequence[str] = NAMES,
 ) -> lightgbm.Booster:
-    """Trees over the columns `names`, of which those of `CATEGORIES` are codes."""
+    """Trees over the columns `names`, of which the first are `NAMES` and those of `CATEGORIES` are codes."""
+    if not params.operator_habits:
+        x_NF = x_NF.copy()
+        x_NF[:, _HABITS] = 0.0  # no tree splits on what is always the same, so it is not looked at later either
     settings: dict[str, Any] = {
         "objective": "binary",
         "num_leaves": params.leaves,

@@ -18,12 +18,13 @@ from numpy.typing import NDArray
 
 from selective_autonomy.certify.certificate import Certificate
 from selective_autonomy.certify.certify import certify
-from selective_autonomy.certify.label_noise import Sensitivity, confirmed_wrong
+from selective_autonomy.certify.label_noise import Sensitivity, confirmed_wrong, sensitivity_of
 from selective_autonomy.critic.boosted import BoostedCritic
 from selective_autonomy.critic.evidence import Evidence
 from selective_autonomy.errors import CertificateError, ModelError
 from selective_autonomy.evaluation.corruptions import Corruption, Verdicts
 from selective_autonomy.params import CertificateParams, EvidenceParams
+from selective_autonomy.process.actions import ACTION_TYPES
 
 Rule = Literal["naive", "certificate", "certificate_noise_model"]
 LOSSES: dict[Rule, str] = {
@@ -39,7 +40,7 @@ class Pool:
     """Judged critical steps with their truth, and how long people took. Rows of a session stand in order.
 
     Args:
-        x_NF: evidence rows. session_of_N: session ids. seconds_N: of the operator's own action on the step.
+        x_NF: evidence rows. session_of_N: session ids. seconds_N: of the operator on the step.
         human_seconds: session id -> operator seconds on the whole session, steps that nobody gates included.
         handover_seconds: once a session, where a person has to find into a case that ran on by itself.
     """
@@ -81,7 +82,7 @@ class Done:
     """What a threshold does on the test sessions. Shares are in [0, 1].
 
     `true_risk`: truly wrong among executed steps; `session_risk`: sessions with such a step; `active_seconds_change`:
-    relative to people alone, replayed: an executed step costs nothing, a deferred one what the person took for it.
+    relative to the stage the pool was judged in: an executed step costs nothing, a deferred one what it took there.
     """
 
     step_coverage: float
@@ -116,7 +117,7 @@ def learn(
     """Fit a critic and choose a threshold, from fit and calibrate alone.
 
     The noise model adjudicates every rejected step of fit and calibrate, and plants `probes` wrong steps of fit among
-    the same operators' work; what they said of them shows what they overlook.
+    the same operators' work; what they said of them shows what they overlook. Its critic does not know who is asked.
 
     Args:
         critic: one fitted on the same verdicts, if there is one.
@@ -134,7 +135,9 @@ def learn(
         both_N = fit_N | calibrate_N
         counted_N[both_N] = confirmed_wrong(rejected_N[both_N], looked_at_N[both_N])
         adjudicated = int((~np.isnan(looked_at_N)).sum())
-        sensitivity = _plant(fit_N, rejected_N, wrong_N, probes, seed)
+        sensitivity = _plant(fit_N, pool.verdicts, probes, seed)
+        # Nobody may learn whose errors pass: probes measure the average operator.
+        critic_params = critic_params.model_copy(update={"operator_habits": False})
     if critic is None:
         fitted_on = pool.session_of_N[fit_N].tolist()
         critic = BoostedCritic.fit_rows(pool.evidence, pool.x_NF[fit_N], fitted_on, ~counted_N[fit_N], critic_params)
@@ -238,9 +241,7 @@ def run_cell(
     return found
 
 
-def _plant(
-    fit_N: NDArray[np.bool_], rejected_N: NDArray[np.bool_], wrong_N: NDArray[np.bool_], probes: int, seed: int
-) -> Sensitivity:
-    wrong = np.flatnonzero(fit_N & wrong_N)
+def _plant(fit_N: NDArray[np.bool_], verdicts: Verdicts, probes: int, seed: int) -> Sensitivity:
+    wrong = np.flatnonzero(fit_N & verdicts.wrong_N)
     chosen = np.random.default_rng([seed, 2]).permutation(wrong)[:probes]
-    return Sensitivity(planted=int(chosen.size), caught=int(rejected_N[chosen].sum()))
+    return sensitivity_of([ACTION_TYPES[kind] for kind in verdicts.kind_N[chosen]], verdicts.rejected_N[chosen])

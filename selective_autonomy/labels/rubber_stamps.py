@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.stats import binomtest
 
 from selective_autonomy.certify.binomial import check_share
+from selective_autonomy.certify.multiplicity import holm
 from selective_autonomy.errors import CertificateError
 from selective_autonomy.evaluation.intervals import Figure, binomial_interval
 from selective_autonomy.frozen import Frozen
@@ -74,7 +75,7 @@ def rubber_stamps(
         for who in sorted(set(operator_N))
         for mine in [operator == who]
     ]
-    flagged = _holm([pace.p_value for pace in paces], level)
+    flagged = holm([pace.p_value for pace in paces], level)
     return tuple(
         pace.model_copy(update={"verdict": "flagged"}) if found else pace
         for pace, found in zip(paces, flagged, strict=True)
@@ -128,13 +129,3 @@ def _pace(
         verdict="clear" if enough else "not_enough_data",
         note="" if enough else f"not enough data: {accepts} of {FEWEST}",
     )
-
-
-def _holm(p_values: Sequence[float], level: float) -> list[bool]:
-    """Which hypotheses fall: the smallest p-value is held against level / m, the next against level / (m - 1), ..."""
-    rejected = [False] * len(p_values)
-    for rank, i in enumerate(sorted(range(len(p_values)), key=lambda i: p_values[i])):
-        if p_values[i] > level / (len(p_values) - rank):
-            break
-        rejected[i] = True
-    return rejected

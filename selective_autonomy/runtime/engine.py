@@ -27,6 +27,8 @@ logger = logging.getLogger(__name__)
 # Cases take 8-15 steps. After this many the gated system is going in circles and a person works the rest; after
 # twice as many the case is given up.
 MAX_STEPS = 40
+# A critical action that ran by itself so often in a case did not help: a person looks before it runs again.
+MAX_SAME = 2
 # A screen that moves on while a step is decided is read and decided again; one that never holds still goes to the
 # person.
 MAX_STALE = 5
@@ -150,10 +152,19 @@ class _Case:
             return
         started = self.clock()
         decided = self.decider.decide(session, stage=self.stage)
+        if decided.decision.outcome == "execute" and self._goes_in_circles(decided):
+            decided = decided.model_copy(update={"decision": Defer(reason="repeated_action"), "audit": None})
         if decided.decision.outcome == "execute":
             decided = self._execute(decided, digest, self.clock() - started)
         if decided.decision.outcome == "defer":
             self._hand_off(view, digest, decided)
+
+    def _goes_in_circles(self, decided: StepDecision) -> bool:
+        """The decided critical action ran by itself often enough in this case."""
+        if decided.proposal is None or decided.tier == "routine":
+            return False
+        action = decided.proposal.action
+        return sum(step.by == "autonomy" and step.action == action for step in self.steps) >= MAX_SAME
 
     def _execute(self, decided: StepDecision, digest: str, seconds: float) -> StepDecision:
         """Do the decided step. The answer is the decision as it came out: a Defer if it was not carried out."""

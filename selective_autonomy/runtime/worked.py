@@ -10,7 +10,7 @@ from selective_autonomy.decision import StepDecision
 from selective_autonomy.evaluation.replay import Judgement
 from selective_autonomy.frozen import Frozen
 from selective_autonomy.process.actions import UIAction
-from selective_autonomy.traces.schema import Session
+from selective_autonomy.traces.schema import CopilotFeedback, ProposalShown, Session
 
 CaseStatus = Literal["closed", "too_long", "unreachable"]
 
@@ -52,6 +52,12 @@ class WorkedCase(Frozen):
     status: CaseStatus
     log: Session
     steps: tuple[WorkedStep, ...]
+
+    @property
+    def desk_log(self) -> Session:
+        """The log as the desk has it: what a policy and a critic see."""
+        said = (ProposalShown, CopilotFeedback)
+        return self.log.model_copy(update={"events": tuple(e for e in self.log.events if not isinstance(e, said))})
 
     @property
     def touched(self) -> bool:

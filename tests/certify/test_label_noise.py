@@ -8,7 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from selective_autonomy.certify.certify import certify
-from selective_autonomy.certify.label_noise import Sensitivity, confirmed_wrong, for_truth, truly_wrong_share
+from selective_autonomy.certify.label_noise import (
+    Sensitivity,
+    confirmed_wrong,
+    for_truth,
+    sensitivity_of,
+    truly_wrong_share,
+)
 from selective_autonomy.errors import CertificateError
 from selective_autonomy.params import CertificateParams
 
@@ -28,6 +34,26 @@ def test_the_lower_limit_of_the_sensitivity_holds_in_all_but_delta_of_draws() ->
     for caught in rng.binomial(80, 0.8, size=1000):
         above += Sensitivity(planted=80, caught=int(caught)).lower(0.05) > 0.8
     assert above / 1000 <= 0.05 + 2 * np.sqrt(0.05 * 0.95 / 1000)
+
+
+def test_the_kind_that_is_overlooked_sets_the_price_and_pays_for_having_been_chosen() -> None:
+    caught = [True] * 90 + [False] * 10 + [True] * 40 + [False] * 60
+    found = sensitivity_of(["submit_form"] * 100 + ["send_reply"] * 100, caught)
+    assert (found.kind, found.planted, found.caught, found.kinds) == ("send_reply", 100, 40, 2)
+    assert found.lower(0.02) == Sensitivity(planted=100, caught=40).lower(0.01)
+
+
+def test_kinds_that_are_caught_alike_are_taken_together_in_all_but_few_draws() -> None:
+    rng = np.random.default_rng(1)
+    kinds = ["a"] * 150 + ["b"] * 100 + ["c"] * 50
+    told = [sensitivity_of(kinds, rng.random(300) < 0.85).kind for _ in range(400)]
+    assert sum(kind is not None for kind in told) / 400 <= 0.05 + 2 * np.sqrt(0.05 * 0.95 / 400)
+    assert sensitivity_of([], []) == Sensitivity(planted=0, caught=0)
+
+
+def test_every_probe_has_a_kind() -> None:
+    with pytest.raises(CertificateError, match="1 kinds of 2 probes"):
+        sensitivity_of(["a"], [1, 0])
 
 
 def test_more_cannot_be_caught_than_was_planted() -> None:

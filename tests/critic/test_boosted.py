@@ -126,3 +126,17 @@ def test_feedback_of_one_session_is_refused() -> None:
         BoostedCritic.fit(
             w.evidence, [w.fit.befores[i] for i in own], [w.fit.proposals[i] for i in own], w.fit.accepted[own], PARAMS
         )
+
+
+def test_a_critic_that_may_not_know_who_is_asked_does_not() -> None:
+    w = world()
+    params = PARAMS.model_copy(update={"operator_habits": False})
+    blind = BoostedCritic.fit(w.evidence, w.fit.befores, w.fit.proposals, w.fit.accepted, params)
+    others = [before.model_copy(update={"operator_id": "somebody else"}) for before in w.calibrate.befores]
+    np.testing.assert_array_equal(
+        blind.p_accept(w.calibrate.befores, w.calibrate.proposals), blind.p_accept(others, w.calibrate.proposals)
+    )
+    assert np.any(
+        w.critic.p_accept(w.calibrate.befores, w.calibrate.proposals)
+        != w.critic.p_accept(others, w.calibrate.proposals)
+    )

@@ -16,9 +16,9 @@ from selective_autonomy.desk.truth import moves
 from selective_autonomy.errors import DeskUnreachable, StoreError
 from selective_autonomy.gate import Defer, Execute, Stage
 from selective_autonomy.policy.scripted import certain
-from selective_autonomy.process.actions import TransferChat, UIAction
+from selective_autonomy.process.actions import SendReply, TransferChat, UIAction
 from selective_autonomy.runtime.desk_operator import DeskOperator
-from selective_autonomy.runtime.engine import HANDOVER_SECONDS, MAX_STALE, MAX_STEPS, work_case, work_cases
+from selective_autonomy.runtime.engine import HANDOVER_SECONDS, MAX_SAME, MAX_STALE, MAX_STEPS, work_case, work_cases
 from selective_autonomy.runtime.feedback_store import FeedbackRecord
 from selective_autonomy.runtime.worked import WorkedCase, total
 from selective_autonomy.traces.schema import CopilotFeedback, OperatorAction, ProposalShown, Session
@@ -274,6 +274,22 @@ def test_a_case_that_goes_in_circles_is_handed_over_whole(desk: EmbeddedDesk, op
     assert len(knowing.asked) == 2
     assert len(case.steps) <= 4
     assert MAX_STEPS > 15
+
+
+def test_what_ran_twice_and_did_not_help_goes_to_a_person(desk: EmbeddedDesk, operator: DeskOperator) -> None:
+    asks = SendReply(template="recheck_postcode", slots={})
+
+    def again(session: Session) -> StepDecision:
+        return StepDecision(
+            decision=Execute(), state_digest=state_digest(session), proposal=certain(asks), tier="critical"
+        )
+
+    case = _work(desk, Told(again), operator)
+    assert sum(step.by == "autonomy" for step in case.steps) == MAX_SAME
+    circling = next(step for step in case.steps if step.by == "operator")
+    assert circling.decided is not None
+    assert circling.decided.decision == Defer(reason="repeated_action")
+    assert case.status == "closed"
 
 
 def test_every_answer_is_durable_before_the_step_is_done(desk: EmbeddedDesk, operator: DeskOperator) -> None:
