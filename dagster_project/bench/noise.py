@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 SEED = 20  # the desk's
 _WORKERS = 2
 _CUTS = 100
-_FIRST_LIVE = 100_000  # numbers of new cases from here on are worked live; those before it in the copilot stage
+_FIRST_LIVE = 200_000  # numbers of new cases from here on are worked live; those before it in the copilot stage
 _EQUIVALENCE_MARGIN = 0.03  # a loss of this much of the solved cases would matter
 
 _shared: dict[str, tuple[Pool, CertificateParams, ProcessParams, int]] = {}  # what workers inherit when they are forked
