@@ -11,7 +11,7 @@ export OMP_WAIT_POLICY := PASSIVE
 # The corpora: give STAR=<folder> / ABCD=<folder>, or they are fetched from their public homes.
 export STAR ABCD
 
-.PHONY: help setup demo star abcd bench-policy bench-mix bench-certify bench-noise up test check format schemas readme clean
+.PHONY: help setup demo star abcd bench-policy bench-mix bench-certify bench-golive bench-noise up test check format schemas readme clean
 .DEFAULT_GOAL := help
 
 help: ## what there is to run
@@ -52,6 +52,9 @@ bench-mix: setup ## corrections back into training, mixed with logs and as prefe
 
 bench-certify: star ## threshold rules, ours and others', on the same draws of a simulated critic and of STAR (some minutes)
 	@$(RUN) bench certify
+
+bench-golive: setup ## after go-live: daily recertification from audits, forecasts of time-to-autonomy (STAR's, too, if made; some minutes)
+	@$(RUN) bench golive
 
 bench-noise: star ## noisy and biased feedback on purpose: true risk with and without the noise model (about an hour)
 	@$(RUN) bench noise
