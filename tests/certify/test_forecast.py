@@ -67,6 +67,10 @@ def test_the_day_is_the_one_on_which_certify_itself_says_yes() -> None:
     one = stream(3)
     tested = back_test(one, seed=0, every_days=5, futures=10)
     assert tested.certified_after is not None
+    left = [tested.certified_after - 2 - 5 * i for i in range(len(tested.forecasts))]
+    assert tested.days_ahead == pytest.approx(left)
+    first, last = min(one.at_of.values()) + timedelta(2), min(one.at_of.values()) + timedelta(tested.certified_after)
+    assert tested.labels_ahead[0] == sum(first < one.at_of[s] <= last for s in one.session_of_N)
     for days, certified in ((tested.certified_after, True), (tested.certified_after - 1, False)):
         known = [i for i, s in enumerate(one.session_of_N) if one.at_of[s] <= min(one.at_of.values()) + timedelta(days)]
         issued = certify(
