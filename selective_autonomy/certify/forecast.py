@@ -194,7 +194,8 @@ class BackTest(Frozen):
 def back_test(stream: LabelStream, *, seed: int, every_days: int = 1, futures: int = FUTURES) -> BackTest:
     """Walk along the stream day by day: forecast from the past alone, and compare with the day it came to pass.
 
-    From the second day on, every `every_days` days. The calibrate sessions of a day count at its end.
+    From the second day on, every `every_days` days, but never from a single session. The calibrate sessions of a day
+    count at its end.
     """
     times = sorted(stream.at_of[s] for s in set(stream.session_of_N))
     if not times:
@@ -205,6 +206,8 @@ def back_test(stream: LabelStream, *, seed: int, every_days: int = 1, futures: i
     for end in ends[1::every_days]:
         if granted is not None and end >= granted:
             break
+        if sum(at <= end for at in times) < 2:
+            continue
         made.append(forecast(stream, end, seed=seed, futures=futures))
     certified_after = None if granted is None else (granted - times[0]) / _DAY
     if granted is None or not made:

@@ -121,6 +121,15 @@ def test_a_back_test_of_what_is_never_certified_says_so() -> None:
     assert all(one.days is None for one in tested.forecasts)
 
 
+def test_a_back_test_begins_once_there_are_two_sessions() -> None:
+    one = stream(6, days=2, error=0.4)
+    first = min(one.at_of, key=lambda s: one.at_of[s])
+    later = replace(one, at_of={s: at if s == first else at + timedelta(days=5) for s, at in one.at_of.items()})
+    made = back_test(later, seed=0, futures=2).forecasts
+    assert made
+    assert made[0].now >= one.at_of[first] + timedelta(days=5)
+
+
 def test_without_sessions_or_their_times_there_is_no_rate_and_no_forecast() -> None:
     one = stream(7)
     with pytest.raises(CertificateError, match="give no rate"):
