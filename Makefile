@@ -11,7 +11,7 @@ export OMP_WAIT_POLICY := PASSIVE
 # The corpora: give STAR=<folder> / ABCD=<folder>, or they are fetched from their public homes.
 export STAR ABCD
 
-.PHONY: help setup demo star abcd bench-policy bench-mix bench-certify bench-critics bench-noise up test check format schemas readme clean
+.PHONY: help setup demo star abcd bench-policy bench-mix bench-certify bench-critics bench-golive bench-noise up test check format schemas readme clean
 .DEFAULT_GOAL := help
 
 help: ## what there is to run
@@ -56,6 +56,9 @@ bench-certify: star ## threshold rules, ours and others', on the same draws of a
 bench-critics: star demo ## every kind of critic and calibration on the same feedback, by folds of fit (about half an hour)
 	@$(RUN) bench critics star --loss tool
 	@$(RUN) bench critics broadband
+
+bench-golive: setup ## after go-live: daily recertification from audits, forecasts of time-to-autonomy (STAR's, too, if made; some minutes)
+	@$(RUN) bench golive
 
 bench-noise: star ## noisy and biased feedback on purpose: true risk with and without the noise model (about an hour)
 	@$(RUN) bench noise

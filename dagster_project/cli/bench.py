@@ -95,6 +95,25 @@ def critics(
 
 
 @app.command()
+def golive(
+    small: Annotated[bool, typer.Option("--small", help="A few seeds and streams; writes no evidence.")] = False,
+    root: Root = Path(),
+    state: State = None,
+) -> None:
+    """After go-live: daily recertification from audited steps, and forecasts of time-to-autonomy, beside the truth."""
+    from rich.console import Console
+
+    from dagster_project.bench.golive import forecast_table, recertified_table, run_golive_bench
+
+    console = Console()
+    results = run_golive_bench(
+        root=root.resolve(), state=(state or root / ".state").resolve(), console=console, small=small
+    )
+    console.print(recertified_table(results))
+    console.print(forecast_table(results))
+
+
+@app.command()
 def noise(
     small: Annotated[bool, typer.Option("--small", help="A quick look with a tiny model; writes no evidence.")] = False,
     root: Root = Path(),

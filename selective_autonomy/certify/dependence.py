@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import t as student
+from scipy.special import stdtrit
 
 from selective_autonomy.certify.betting import BOLD_SHARES, BOLDEST, halving_stakes, log_total
 from selective_autonomy.certify.binomial import upper_limit
@@ -86,7 +86,7 @@ def deflated_upper(
         return float(upper_limit(wrong / executed, 1, delta))
     effect = design_effect(executed_S, wrong_S, correlation)
     if effect > 1 and executed > 1:
-        by_step, by_session = student.ppf(1 - delta, executed - 1), student.ppf(1 - delta, sessions - 1)
+        by_step, by_session = stdtrit(executed - 1, 1 - delta), stdtrit(sessions - 1, 1 - delta)
         effect *= float((by_session / by_step) ** 2)
     n = max(executed / max(effect, 1.0), 1.0)
     return float(upper_limit(wrong / executed * n, n, delta))

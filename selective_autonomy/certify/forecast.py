@@ -175,23 +175,27 @@ class BackTest(Frozen):
     """Forecasts made along a stream beside what then happened.
 
     `certified_after`: days from the first session to the day on which the certificate was first granted; None: it never
-    was. `forecasts`: those made before. `mean_error_days`: mean absolute error of the medians that named a day;
-    `mean_error_labels` the same in labels. `covered`: share of intervals that hold the day (a `latest` of None has no
-    end). All None without a day or a forecast. `late`: share of medians later than it was, or None.
+    was. `forecasts`: those made before. `days_ahead`, `labels_ahead`: what was left then, one a forecast; empty
+    without a day. `mean_error_days`: mean absolute error of the medians that named a day; `mean_error_labels` the
+    same in labels. `covered`: share of intervals that hold the day (a `latest` of None has no end). All None without a
+    day or a forecast. `late`: share of medians later than it was, or None.
     """
 
     certified_after: float | None
     forecasts: tuple[Forecast, ...]
-    mean_error_days: float | None
-    mean_error_labels: float | None
-    covered: float | None
-    late: float | None
+    days_ahead: tuple[float, ...] = ()
+    labels_ahead: tuple[int, ...] = ()
+    mean_error_days: float | None = None
+    mean_error_labels: float | None = None
+    covered: float | None = None
+    late: float | None = None
 
 
 def back_test(stream: LabelStream, *, seed: int, every_days: int = 1, futures: int = FUTURES) -> BackTest:
     """Walk along the stream day by day: forecast from the past alone, and compare with the day it came to pass.
 
-    From the second day on, every `every_days` days. The calibrate sessions of a day count at its end.
+    From the second day on, every `every_days` days, but never from a single session. The calibrate sessions of a day
+    count at its end.
     """
     times = sorted(stream.at_of[s] for s in set(stream.session_of_N))
     if not times:
@@ -202,17 +206,12 @@ def back_test(stream: LabelStream, *, seed: int, every_days: int = 1, futures: i
     for end in ends[1::every_days]:
         if granted is not None and end >= granted:
             break
+        if sum(at <= end for at in times) < 2:
+            continue
         made.append(forecast(stream, end, seed=seed, futures=futures))
     certified_after = None if granted is None else (granted - times[0]) / _DAY
     if granted is None or not made:
-        return BackTest(
-            certified_after=certified_after,
-            forecasts=tuple(made),
-            mean_error_days=None,
-            mean_error_labels=None,
-            covered=None,
-            late=None,
-        )
+        return BackTest(certified_after=certified_after, forecasts=tuple(made))
     actual = [(granted - one.now) / _DAY for one in made]
     labels = [_labels_between(stream, one.now, granted) for one in made]
     off = [abs(one.days - days) for one, days in zip(made, actual, strict=True) if one.days is not None]
@@ -225,6 +224,8 @@ def back_test(stream: LabelStream, *, seed: int, every_days: int = 1, futures: i
     return BackTest(
         certified_after=certified_after,
         forecasts=tuple(made),
+        days_ahead=tuple(actual),
+        labels_ahead=tuple(labels),
         mean_error_days=float(np.mean(off)) if off else None,
         mean_error_labels=float(np.mean(off_labels)) if off_labels else None,
         covered=float(np.mean(within)),

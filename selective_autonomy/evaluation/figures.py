@@ -197,6 +197,35 @@ def noise_png(
     return png(drawing)
 
 
+def golive_png(
+    recertified: Mapping[str, Mapping[str, Any]], forecasts: Mapping[str, Mapping[str, Any]], *, oracle: float
+) -> bytes:
+    """What runs by itself day by day after go-live, and the days that were foreseen against those that it took.
+
+    Args:
+        recertified: arm -> {"use", "coverage_by_day"}. forecasts: kind of stream -> {"points": [[days it took, days
+            foreseen or None], ...]}, absent where none was certified. oracle: the coverage to be had.
+    """
+    drawing, (left, right) = canvases(2)
+    blues = iter((BLUE, "#5b93cf", "#9cc2ea"))
+    for name, arm in recertified.items():
+        colour, style = (next(blues), "-") if arm["use"] == "weighted" else (RED, "--")
+        coverage_D = 100 * np.array(arm["coverage_by_day"])
+        left.plot(np.arange(1, coverage_D.size + 1), coverage_D, color=colour, ls=style, lw=1.6, label=name)
+    left.axhline(100 * oracle, color=GREY, lw=1, ls=":", label="the most the promise allows")
+    left.set(xlabel="days after go-live", ylabel="steps executed, %", ylim=(0, 100), title="Recertified every day")
+    left.legend(frameon=False, fontsize=7)
+    shown = {name: cell["points"] for name, cell in forecasts.items() if "points" in cell}
+    for i, (name, points) in enumerate(shown.items()):
+        came, foreseen = np.array([point for point in points if point[1] is not None]).reshape(-1, 2).T
+        right.plot(came, foreseen, lw=0, marker="osD^vP*X"[i % 8], ms=4, color=(BLUE, RED, GREY)[i % 3], label=name)
+    right.axline((1, 1), (10, 10), color=GREY, lw=1, ls="--")
+    right.set(xlabel="days it took", ylabel="days foreseen", title="Forecasts of time-to-autonomy")
+    right.set(xscale="log", yscale="log")
+    right.legend(frameon=False, fontsize=6)
+    return png(drawing)
+
+
 def canvases(count: int, *, height: float = 4.2) -> tuple[Canvas, list[Axes]]:
     """As `canvas`, with axes side by side."""
     drawing, first = canvas(height=height)

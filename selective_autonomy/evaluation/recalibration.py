@@ -1,6 +1,7 @@
 """Sixty days after go-live: the threshold is chosen anew every day, from labels that the gate itself made scarce.
 
-On a simulated critic the truth is known, so broken promises can be counted on every day. Three ways to choose:
+On a simulated critic the truth is known, so broken promises can be counted on every day (`make bench-golive` counts
+them again). Three ways to choose:
 
     weighted       `certify.recertification`: audits of executed steps with their propensity
     undisputed     an executed step that nobody audited counts as right ("it was not reversed")

@@ -67,6 +67,10 @@ def test_the_day_is_the_one_on_which_certify_itself_says_yes() -> None:
     one = stream(3)
     tested = back_test(one, seed=0, every_days=5, futures=10)
     assert tested.certified_after is not None
+    left = [tested.certified_after - 2 - 5 * i for i in range(len(tested.forecasts))]
+    assert tested.days_ahead == pytest.approx(left)
+    first, last = min(one.at_of.values()) + timedelta(2), min(one.at_of.values()) + timedelta(tested.certified_after)
+    assert tested.labels_ahead[0] == sum(first < one.at_of[s] <= last for s in one.session_of_N)
     for days, certified in ((tested.certified_after, True), (tested.certified_after - 1, False)):
         known = [i for i, s in enumerate(one.session_of_N) if one.at_of[s] <= min(one.at_of.values()) + timedelta(days)]
         issued = certify(
@@ -115,6 +119,15 @@ def test_a_back_test_of_what_is_never_certified_says_so() -> None:
     assert (tested.certified_after, tested.mean_error_days, tested.covered) == (None, None, None)
     assert tested.forecasts
     assert all(one.days is None for one in tested.forecasts)
+
+
+def test_a_back_test_begins_once_there_are_two_sessions() -> None:
+    one = stream(6, days=2, error=0.4)
+    first = min(one.at_of, key=lambda s: one.at_of[s])
+    later = replace(one, at_of={s: at if s == first else at + timedelta(days=5) for s, at in one.at_of.items()})
+    made = back_test(later, seed=0, futures=2).forecasts
+    assert made
+    assert made[0].now >= one.at_of[first] + timedelta(days=5)
 
 
 def test_without_sessions_or_their_times_there_is_no_rate_and_no_forecast() -> None:
