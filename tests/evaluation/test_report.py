@@ -130,9 +130,10 @@ def test_a_report_survives_json_and_prints_every_figure() -> None:
 def test_a_curve_counts_as_executed_exactly_what_the_gate_would_execute() -> None:
     scores_N = np.random.default_rng(3).uniform(size=200).round(2)
     test = ScoredSteps(scores_N, np.zeros(200, dtype=bool), [str(i // 5) for i in range(200)])
+    proven = {"tier": "critical", "legal": True, "procedures_certified": True, "stage": "selective"}
     for threshold in (0.0, 0.25, float(scores_N[7]), 1.0):
         gated = [
-            decide(p_accept=float(p), threshold=threshold, tier="critical", legal=True, stage="selective").outcome
+            decide(p_accept=float(p), threshold=threshold, **proven).outcome  # type: ignore[arg-type]
             for p in scores_N
         ]
         assert evaluate_threshold(test, threshold, seed=0)[0].value == gated.count("execute") / 200
