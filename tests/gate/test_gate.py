@@ -90,7 +90,9 @@ def test_what_is_no_number_between_0_and_1_is_no_threshold_and_no_score(nothing:
         ({"stopped": True}, "stopped"),
     ],
 )
-def test_a_routine_step_still_obeys_stage_screen_certificate_and_kill_switch(changed: dict[str, Any], expected: str) -> None:
+def test_a_routine_step_still_obeys_stage_screen_certificate_and_kill_switch(
+    changed: dict[str, Any], expected: str
+) -> None:
     assert reason(tier="routine", **changed) == expected
 
 
