@@ -40,6 +40,7 @@ def certify_process(paths: ProcessPaths, params: ProcessParams) -> Certificate:
         {
             "session_id": [j.replayed.session_id for j in judged],
             "index": [j.replayed.step.index for j in judged],
+            "procedures": [list(j.before.procedures) for j in judged],
             "action_type": [j.proposal.action.type for j in judged],
             "p_accept": np.asarray(scores_N, dtype="float64"),
             "rejected": [j.wrong for j in judged],
@@ -109,6 +110,8 @@ def facts_of(certificate: Certificate) -> dict[str, Any]:
         facts |= {"probes_planted": certificate.sensitivity.planted, "probes_caught": certificate.sensitivity.caught}
         if certificate.sensitivity.kind is not None:
             facts["probes_of"] = f"{certificate.sensitivity.kind}, which is caught less often than the others"
+    if certificate.procedures is not None:
+        facts["procedures"] = ", ".join(certificate.procedures)
     if certificate.threshold is not None:
         facts["threshold"] = certificate.threshold
     many = len(certificate.slices) > 1
@@ -184,7 +187,7 @@ def _bindings(paths: ProcessPaths, params: ProcessParams) -> dict[str, Any]:
 
 
 def _asked(paths: ProcessPaths, params: ProcessParams, evidence: pd.DataFrame) -> dict[str, Any]:
-    """Beside scores and labels: the slices that the process schema asks for, the cuts, and who was trained on."""
+    """Beside scores and labels: the slices that the process schema asks for, cuts, procedures, who was trained on."""
     from selective_autonomy.certify.certify import session_digest
     from selective_autonomy.certify.slices import slices_of
     from selective_autonomy.critic.kinds import load_critic
@@ -195,6 +198,7 @@ def _asked(paths: ProcessPaths, params: ProcessParams, evidence: pd.DataFrame) -
         "action_type_N": evidence["action_type"].tolist(),
         "trained_on": {session_digest(i) for i, split in read_splits(paths.splits).items() if split in learned},
         "cuts_C": load_critic(paths.critic, policy=paths.policy).cuts(params.certificate.cuts),
+        "procedures_of": dict(zip(evidence["session_id"], evidence["procedures"], strict=True)),
     }
 
 

@@ -118,9 +118,11 @@ def corpus_figures(reports: Mapping[str, Any]) -> dict[str, Any]:
         "critic": tool["critic"],
         "critic_strict": strict["critic"],
         "certified": {
-            "tool": {alpha: _promise(got, "risk") for alpha, got in tool["certified"].items()},
-            "strict": {alpha: _promise(got, "risk") for alpha, got in strict["certified"].items()},
-            "session": {alpha: _promise(got, "session_risk") for alpha, got in tool["certified_sessions"].items()},
+            "tool": {alpha: promise_evidence(got, "risk") for alpha, got in tool["certified"].items()},
+            "strict": {alpha: promise_evidence(got, "risk") for alpha, got in strict["certified"].items()},
+            "session": {
+                alpha: promise_evidence(got, "session_risk") for alpha, got in tool["certified_sessions"].items()
+            },
         },
         "reference": REFERENCE,
     }
@@ -149,13 +151,37 @@ def corpus_table(name: str, results: Mapping[str, Any]) -> Table:
     return table
 
 
-def _promise(got: Mapping[str, Any], risk: str) -> dict[str, Any]:
+def promise_evidence(got: Mapping[str, Any], risk: str) -> dict[str, Any]:
     """Coverage and risk on test of one certified threshold; coverage 0 and the reason where it was refused."""
     if got["coverage"] is None:
         nothing = {"value": 0.0, "low": 0.0, "high": 0.0, "n": 0}
         missing = got["labels_missing"]
         return {"coverage": nothing, "risk": None, "refusal": got["refusal"], "labels_missing": missing}
     return {"coverage": got["coverage"], "risk": got[risk], "threshold": got["threshold"]}
+
+
+def unseen_markdown(results: Mapping[str, Any]) -> str:
+    """Certificates on unseen operators and processes as a table of GitHub's Markdown, in %, as far as there are any."""
+    lines = ["| unseen | loss | alpha | coverage | risk | session risk | any procedure: coverage | risk |"]
+    lines.append("|---" * 8 + "|")
+    for key in ("certified_unseen_operators", "certified_unseen_processes"):
+        found = results.get(key, {})
+        for loss in ("tool", "strict"):
+            for alpha, cell in found.get(loss, {}).items():
+                figures = [cell.get("coverage"), cell.get("risk"), cell.get("session_risk")]
+                figures += [cell.get("any_procedure", {}).get(name) for name in ("coverage", "risk")]
+                shown = ["refused"] if "refusal" in cell else []
+                shown += [_percent(figure) for figure in figures[len(shown) :]]
+                auroc = f"{loss}, AUROC {found['auroc'][loss]['value']:.3f}"
+                lines.append(f"| {key.rpartition('_')[2]} | {auroc} | {alpha} | {' | '.join(shown)} |")
+    return "\n".join(lines) + "\n"
+
+
+def _percent(figure: Mapping[str, float] | None) -> str:
+    """A figure with its interval; a dash for none, and for a share of nothing."""
+    if figure is None or not figure["n"]:
+        return "–"
+    return f"{100 * figure['value']:.1f} ({100 * figure['low']:.1f} … {100 * figure['high']:.1f})"
 
 
 def figure_at(results: Mapping[str, Any], path: str) -> Mapping[str, float] | None:

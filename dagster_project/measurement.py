@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -23,10 +24,12 @@ from selective_autonomy.evaluation.report import (
 from selective_autonomy.params import ProcessParams
 from selective_autonomy.process.comparison import same_action
 from selective_autonomy.process.schema import ProcessSchema, load_process
+from selective_autonomy.traces.schema import Session
 
 if TYPE_CHECKING:
     from selective_autonomy.critic.protocol import Critic
 
+LogLoss = Literal["tool", "strict"]
 ALPHAS = (0.05, 0.10, 0.20, 0.30)
 SEED = 0  # of the bootstrap: the same files give the same intervals
 
@@ -46,7 +49,7 @@ def measure_process(paths: ProcessPaths, params: ProcessParams) -> dict[str, Mea
     For logs the losses "tool" and "strict" are both measured. The one that the released critic was not made for
     gets a critic of its own, fitted on the same split with its own labels; it is measured and not kept.
     """
-    from selective_autonomy.critic.kinds import fit_critic, load_critic
+    from selective_autonomy.critic.kinds import load_critic
 
     schema = load_process(paths.schema)
     sessions = sessions_of(paths, "train", "fit", "calibrate", "test")
@@ -56,20 +59,40 @@ def measure_process(paths: ProcessPaths, params: ProcessParams) -> dict[str, Mea
         return {"desk": _measure(judged, schema, params, *_desk_loss(params), released)}
     own = "tool" if params.feedback == "log_tool" else "strict"
     measured = {own: _measure(judged, schema, params, LOSSES[params.feedback], lambda one: one.wrong, released)}
-    other = "strict" if own == "tool" else "tool"
-    wrong = _not_same(other)
-    fit = _critical(judged, schema, "fit")
+    other: LogLoss = "strict" if own == "tool" else "tool"
+    measured[other] = measure_log_loss(other, judged, sessions["train"], schema, params, policy=paths.policy)
+    return measured
+
+
+def measure_log_loss(
+    loss: LogLoss,
+    judged: Sequence[JudgedStep],
+    train: Sequence[Session],
+    schema: ProcessSchema,
+    params: ProcessParams,
+    *,
+    policy: Path,
+) -> Measured:
+    """A critic fitted on fit, certificates made on calibrate, both measured on test; wrong is what the log says is.
+
+    Args:
+        loss: "tool": another form, reply, control or free text than the operator's; "strict": another action.
+        judged: of fit, calibrate and test; the operators' own verdicts take no part.
+        train: the sessions that the policy was trained on.
+    """
+    from selective_autonomy.critic.kinds import fit_critic
+
+    wrong, fit = _not_same(loss), _critical(judged, schema, "fit")
     critic = fit_critic(
-        sessions["train"],
+        train,
         schema,
         [one.before for one in fit],
         [one.proposal for one in fit],
         [not wrong(one) for one in fit],
         params.critic,
-        policy=paths.policy,
+        policy=policy,
     )
-    measured[other] = _measure(judged, schema, params, LOSSES[f"log_{other}"], wrong, critic)
-    return measured
+    return _measure(judged, schema, params, LOSSES[f"log_{loss}"], wrong, critic)
 
 
 def figures_of(report: EvaluationReport) -> dict[str, float]:
@@ -122,6 +145,7 @@ def _scored(steps: Sequence[JudgedStep], wrong: Callable[[JudgedStep], bool], cr
         critic.p_accept([one.before for one in steps], [one.proposal for one in steps]),
         np.array([wrong(one) for one in steps], dtype=bool),
         [one.replayed.session_id for one in steps],
+        [one.before.procedures for one in steps],
     )
 
 
@@ -136,5 +160,5 @@ def _desk_loss(params: ProcessParams) -> tuple[str, Callable[[JudgedStep], bool]
     return LOSSES["desk"], lambda one: one.wrong
 
 
-def _not_same(level: str) -> Callable[[JudgedStep], bool]:
+def _not_same(level: LogLoss) -> Callable[[JudgedStep], bool]:
     return lambda one: not same_action(one.proposal.action, one.replayed.step.action, level)

@@ -104,7 +104,7 @@ class PolicyBench:
     def replayed(self, name: str, held: HeldOut) -> tuple[list[ReplayedStep], Trained]:
         """The measured sessions replayed through the policy called `name`, and the policy."""
         trained = self._from_pipeline(name, held) or self.trained(name, held.train)
-        return self._replay(name, trained, held.test), trained
+        return self.replay(name, trained, held.test), trained
 
     def report(self, name: str, held: HeldOut, replayed: Sequence[ReplayedStep], trained: Trained) -> PolicyReport:
         return report_policy(
@@ -136,7 +136,7 @@ class PolicyBench:
         for name in names:
             for stretch in trainings:
                 trained = self.trained(name, stretch.train)
-                replayed = self._replay(f"{name} after {stretch.own} of its own", trained, test)
+                replayed = self.replay(f"{name} after {stretch.own} of its own", trained, test)
                 steps = len(replayed)
                 groups = by_group(replayed, lambda r: procedure_of(r, self.schema), seed=SEED)
                 points.append(
@@ -176,7 +176,8 @@ class PolicyBench:
             kept.write_text(report.model_dump_json(indent=1), encoding="utf-8")
         return Trained(folder, TrainingReport.model_validate_json(kept.read_text(encoding="utf-8")))
 
-    def _replay(self, what: str, trained: Trained, test: Sequence[Session]) -> list[ReplayedStep]:
+    def replay(self, what: str, trained: Trained, test: Sequence[Session]) -> list[ReplayedStep]:
+        """Replay sessions through a trained policy; `what` is said of it while it is under way."""
         from selective_autonomy.policy.kinds import load_policy
 
         policy: Policy = load_policy(trained.folder, device=self.device, cache_sessions=0)

@@ -14,7 +14,7 @@ from dagster_project.policy_reports import curve_evidence, log_report, pictures_
 from dagster_project.registry.tracking import Dataset, Tracking
 from selective_autonomy.errors import ProcessError
 from selective_autonomy.evaluation.curves import LearningCurve
-from selective_autonomy.evaluation.holdouts import HoldoutName
+from selective_autonomy.evaluation.holdouts import HeldOut, HoldoutName
 from selective_autonomy.evaluation.policy_figures import comparison_png, learning_curve_png
 from selective_autonomy.evaluation.policy_report import PolicyReport, comparison_markdown
 from selective_autonomy.traces.schema import Session
@@ -43,7 +43,7 @@ def compare_policies(
     started, process_id = time.monotonic(), bench.paths.process_id
     held = bench.held_out(holdout, at_most=at_most)
     folder = bench.folder / holdout
-    inputs = [_dataset(bench, f"{holdout}-train", held.train), _dataset(bench, f"{holdout}-measured", held.test)]
+    inputs = held_out_inputs(bench, held)
     reports = []
     for name in names:
         report = bench.measure(name, held)
@@ -118,6 +118,11 @@ def draw_curve(
 
 def _command(what: str, bench: PolicyBench, names: Sequence[str]) -> str:
     return " ".join([f"selective-autonomy evaluate {what} {bench.paths.process_id}", *(f"--policy {n}" for n in names)])
+
+
+def held_out_inputs(bench: PolicyBench, held: HeldOut) -> list[Dataset]:
+    """Both sides of a hold-out as MLflow inputs."""
+    return [_dataset(bench, f"{held.name}-train", held.train), _dataset(bench, f"{held.name}-measured", held.test)]
 
 
 def _dataset(bench: PolicyBench, side: str, sessions: Sequence[Session]) -> Dataset:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from dagster_project.corpus import REFERENCE, SHOWN_ROWS, figure_at
+from dagster_project.corpus import REFERENCE, SHOWN_ROWS, figure_at, unseen_markdown
 from selective_autonomy.errors import SelectiveAutonomyError
 
 # Figure of the demo -> how the table calls it, factor, unit.
@@ -80,6 +80,13 @@ def corpus_table(evidence: Mapping[str, Any]) -> str:
         lines.append(f"| {row} | {100 * figure['value']:.1f} | {interval} | {reference} |")
     about = "Reference: TF-IDF + logistic regression with a boosted critic on the same split. Coverage 0: refused. "
     return "\n".join([*lines, "", about + _source(evidence)])
+
+
+def unseen_table(evidence: Mapping[str, Any]) -> str:
+    """Certificates on what they were made without; each hold-out is a command of its own."""
+    results = evidence["results"]
+    sources = [_source(one) for key, one in results.get("added", {}).items() if key.startswith("certified_unseen_")]
+    return unseen_markdown(results) + "\n" + (" ".join(sources) or "Not measured yet.")
 
 
 def _source(evidence: Mapping[str, Any]) -> str:
@@ -213,12 +220,13 @@ def _with_interval(figure: Mapping[str, Any] | None, factor: float) -> str:
 
 
 Table = Callable[[Mapping[str, Any]], str]
-DOCUMENTS = ("README.md", "docs/certificates.md", "docs/noise.md")
+DOCUMENTS = ("README.md", "docs/certificates.md", "docs/evaluation.md", "docs/noise.md")
 # Block -> the evidence file it is written from, the make target that makes it, and how.
 TABLES: dict[str, tuple[str, str, Table]] = {
     "demo": ("demo", "demo", demo_table),
     "star": ("star", "star", corpus_table),
     "abcd": ("abcd", "abcd", corpus_table),
+    "star-unseen": ("star", "star", unseen_table),
     "certify": ("certify", "bench-certify", certify_table),
     "golive-recertified": ("golive", "bench-golive", recertified_table),
     "golive-forecast": ("golive", "bench-golive", forecast_table),

@@ -145,7 +145,7 @@ class DecisionBundle:
                 and case.p_accept is not None
                 and abs(now.p_accept - case.p_accept) <= _GOLDEN_TOLERANCE
             )
-            threshold = self._threshold(case.action) if case.action else None
+            threshold = self._threshold(case.session, case.action) if case.action else None
             on_the_edge = (
                 close
                 and threshold is not None
@@ -196,16 +196,27 @@ class DecisionBundle:
         proposal, p_accept = scored
         try:
             tier = self.schema.tier(proposal.action.type).tier
-            threshold = self._threshold(proposal.action)
-            legal = self._is_legal(session, proposal)
-            decision = decide(p_accept=p_accept, threshold=threshold, tier=tier, legal=legal, stage=stage)
+            threshold = self._threshold(session, proposal.action)
+            decision = decide(
+                p_accept=p_accept,
+                threshold=threshold,
+                tier=tier,
+                legal=self._is_legal(session, proposal),
+                procedures_certified=self.certificate.covers(session.procedures),
+                stage=stage,
+            )
             return self._answer(session, decision, proposal=proposal, tier=tier, p_accept=p_accept, threshold=threshold)
         except Exception:
             logger.exception("session %s: the gate could not be asked", session.session_id)
             return self._answer(session, Defer(reason="internal_error"))
 
-    def _threshold(self, action: UIAction) -> float | None:
-        """What the gate compares an action's score with. A routine step runs where anything at all is certified."""
+    def _threshold(self, session: Session, action: UIAction) -> float | None:
+        """What the gate compares an action's score with. A routine step runs where anything at all is certified.
+
+        None in a session with a procedure open that the certificate was not made on.
+        """
+        if not self.certificate.covers(session.procedures):
+            return None
         if self.schema.tier(action.type).tier == "routine":
             return self.certificate.threshold
         return self.certificate.threshold_of(action.type)

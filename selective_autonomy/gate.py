@@ -14,6 +14,7 @@ Stage = Literal["logging", "copilot", "calibration", "selective"]
 DeferReason = Literal[
     "stage_not_selective",
     "stopped",
+    "uncertified_procedure",
     "no_threshold",
     "below_threshold",
     "invalid_score",
@@ -49,6 +50,7 @@ def decide(
     threshold: float | None,
     tier: Tier,
     legal: bool,
+    procedures_certified: bool,
     stage: Stage,
     stopped: bool = False,
 ) -> Decision:
@@ -60,6 +62,8 @@ def decide(
         tier: routine steps are ungated (reversible by the process schema's word), critical ones need the score. Where
             nothing is certified, routine steps do not run either: they would steer cases nobody vouches for.
         legal: the action was checked against the screen it will be done on.
+        procedures_certified: the certificate was made on sessions with each of the open procedures. Where it was not,
+            routine steps do not run either.
         stage: only `selective` lets steps run.
         stopped: the kill switch.
     """
@@ -69,6 +73,8 @@ def decide(
         return Defer(reason="illegal_action")
     if stage != "selective":
         return Defer(reason="stage_not_selective")
+    if procedures_certified is not True:
+        return Defer(reason="uncertified_procedure")
     if not _is_probability(threshold):
         return Defer(reason="no_threshold")
     if tier == "routine":

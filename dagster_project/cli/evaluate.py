@@ -31,6 +31,13 @@ class Holdout(StrEnum):
     published = "published"
 
 
+class Unseen(StrEnum):
+    """What a certificate is measured on that it was made without."""
+
+    operators = "operators"
+    processes = "processes"
+
+
 class Variant(StrEnum):
     """Whether a learning curve trains beside the other procedures' sessions."""
 
@@ -82,6 +89,29 @@ def policy(
     console.print(f"{process}, hold-out {holdout.value}: {reports[0].sessions} sessions, {reports[0].steps} steps")
     console.print(Markdown(comparison_markdown(reports)))
     console.print(f"tables and figures: {folder}")
+
+
+@app.command()
+def certificate(
+    process: Process,
+    holdout: Annotated[Unseen, typer.Option(help="Whole operators, or every session of some procedures.")],
+    evidence: Evidence = False,
+    device: Device = "cpu",
+    root: Root = Path(),
+    state: State = None,
+) -> None:
+    """What certified thresholds do on operators or processes that policy, critic and certificate never saw."""
+    from rich.console import Console
+    from rich.markdown import Markdown
+
+    from dagster_project.certificate_evaluations import evaluate_certificates
+
+    console, where = Console(), (state or root / ".state").resolve()
+    with _opened(process, root, where, device) as bench:
+        found, folder = evaluate_certificates(bench, holdout.value, _tracking(where), evidence=evidence)
+    console.print(f"{process}, unseen {holdout.value}: {found['sessions']} sessions, {found['steps']} steps")
+    console.print(Markdown((folder / "report.md").read_text(encoding="utf-8")))
+    console.print(f"tables: {folder}")
 
 
 @app.command()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Collection
 from typing import Literal
 
 from pydantic import Field, model_validator
@@ -82,6 +83,8 @@ class Certificate(Frozen):
     `loss` names what counted as wrong. `session`: the promise about whole sessions under the thresholds in force;
     None: not asked for. `splits` maps each split to the sha256 of its sorted session ids; `policy_digest` and
     `critic_digest` bind the certificate to the models whose scores it was made from.
+    `procedures`: those that its labelled sessions had open, sorted; of sessions with any other open it says nothing.
+    None: nobody said which there were, and it is taken to be about all.
     `sensitivity`: given where the promise is about truly wrong steps: its bounds are then on confirmed errors, at an
     alpha that is lowered by what operators overlook (`label_noise`), and `promised` is what holds in truth; for steps
     that of the loosest slice, each slice's own stands in its name.
@@ -91,6 +94,7 @@ class Certificate(Frozen):
     loss: str
     slices: tuple[Slice, ...] = Field(min_length=1)
     session: Bound | None = None
+    procedures: tuple[str, ...] | None = None
     splits: dict[str, str]
     policy_digest: str
     critic_digest: str
@@ -109,6 +113,10 @@ class Certificate(Frozen):
         if low:
             raise ValueError(f"slices {low} would run below the session threshold {floor}; expected at or above it")
         return self
+
+    def covers(self, procedures: Collection[str]) -> bool:
+        """Whether it was made on sessions with each of these procedures open, so that its promise is about them."""
+        return self.procedures is None or set(procedures) <= set(self.procedures)
 
     def threshold_of(self, action_type: ActionType) -> float | None:
         """The score from which on a step of this type may run; None: nothing is certified for it."""

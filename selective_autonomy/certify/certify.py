@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -41,6 +41,7 @@ def certify(
     step_test: StepTest = "deflated",
     sensitivity: Sensitivity | None = None,
     trained_on: Collection[str] = (),
+    procedures_of: Mapping[str, Collection[str]] | None = None,
 ) -> Certificate:
     """Certify thresholds on the calibrate split.
 
@@ -67,11 +68,13 @@ def certify(
         sensitivity: the labels are confirmed errors (`label_noise.confirmed_wrong`), and the promise is made about
             truly wrong steps, with the further assumptions of `label_noise.for_truth`.
         trained_on: `session_digest` of every session that policy or critic learned from.
+        procedures_of: session id -> the procedures it had open. The certificate is about these alone; None: about
+            sessions of any procedure, which is right only if none will be met that was not drawn from here.
 
     Raises:
         CertificateError: lengths differ, a score is NaN or outside [0, 1], a label is not 0 / 1, a step is of an
             action type in no slice, or the probes of `sensitivity` were all missed; or a session is among
-            `trained_on`.
+            `trained_on`, or not in `procedures_of`.
     """
     learned = frozenset(trained_on)
     shared = sorted(s for s in set(session_of_N) if session_digest(s) in learned) if learned else []
@@ -107,6 +110,7 @@ def certify(
         loss=loss,
         slices=in_force,
         session=whole,
+        procedures=None if procedures_of is None else _procedures(ids, procedures_of),
         splits=dict(splits),
         policy_digest=policy_digest,
         critic_digest=critic_digest,
@@ -155,6 +159,7 @@ def verify_certificate(
     trained_on: Collection[str] = (),
     cuts_C: ArrayLike | None = None,
     step_test: StepTest = "deflated",
+    procedures_of: Mapping[str, Collection[str]] | None = None,
 ) -> None:
     """Recompute a certificate from its evidence.
 
@@ -178,6 +183,7 @@ def verify_certificate(
         cuts_C=cuts_C,
         step_test=step_test,
         sensitivity=certificate.sensitivity,
+        procedures_of=procedures_of,
     )
     stated, found = certificate.model_dump(mode="json"), again.model_dump(mode="json")
     differing = sorted(name for name in stated if stated[name] != found[name])
@@ -187,6 +193,15 @@ def verify_certificate(
             f"stated {[stated[d] for d in differing]}, recomputed {[found[d] for d in differing]}; "
             "check that scores, labels and parameters are those it was made from"
         )
+
+
+def _procedures(session_ids: Sequence[str], procedures_of: Mapping[str, Collection[str]]) -> tuple[str, ...]:
+    unknown = [session_id for session_id in session_ids if session_id not in procedures_of]
+    if unknown:
+        raise CertificateError(
+            f"{len(unknown)} sessions to certify on have no procedures, {unknown[0]!r} among them; give those of all"
+        )
+    return tuple(sorted({str(one) for session_id in session_ids for one in procedures_of[session_id]}))
 
 
 def _under_thresholds(

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections.abc import Collection
 from typing import Literal
 
 import numpy as np
@@ -136,11 +137,19 @@ class Recertification:
         return None if cut is None else self._state.plan.cuts[cut]
 
     def certificate(
-        self, *, process_id: str, loss: str, splits: dict[str, str], policy_digest: str, critic_digest: str
+        self,
+        *,
+        process_id: str,
+        loss: str,
+        splits: dict[str, str],
+        policy_digest: str,
+        critic_digest: str,
+        procedures: Collection[str] | None = None,
     ) -> Certificate:
         """What is promised now, or the refusal. `upper` is alpha itself: no tighter limit is kept than what was tested.
 
         `n`: labelled steps, or sessions. `n_executed`, `n_wrong`: labelled ones above the threshold, unweighted.
+        `procedures`: those that the sessions observed had open; None: it is taken to be about all.
         """
         params = self._state.params
         passed, last = self._step_cuts(), self._last_cut()
@@ -152,6 +161,7 @@ class Recertification:
             loss=loss,
             slices=(whole,),
             session=None if params.alpha_session is None else self._session_bound(params.alpha_session),
+            procedures=None if procedures is None else tuple(sorted(set(procedures))),
             splits=dict(splits),
             policy_digest=policy_digest,
             critic_digest=critic_digest,

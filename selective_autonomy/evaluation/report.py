@@ -9,7 +9,7 @@ from functools import partial
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from selective_autonomy.certify.certificate import Bound
+from selective_autonomy.certify.certificate import Bound, Certificate
 from selective_autonomy.certify.certify import certify
 from selective_autonomy.certify.sessions import certify_sessions
 from selective_autonomy.evaluation.intervals import (
@@ -28,11 +28,15 @@ _EVEN = 0.5  # where accept and reject are equally likely: the threshold of a cl
 
 @dataclass(frozen=True)
 class ScoredSteps:
-    """Critical steps of one split with their scores: what is certified on, or measured on. Equally long columns."""
+    """Critical steps of one split with their scores: what is certified on, or measured on. Equally long columns.
+
+    `procedures_N`: those open in each step's session; None: of no matter.
+    """
 
     scores_N: NDArray[np.float64]
     wrong_N: NDArray[np.bool_]
     session_of_N: Sequence[str]
+    procedures_N: Sequence[tuple[str, ...]] | None = None
 
 
 class CertifiedFigures(Frozen):
@@ -104,9 +108,16 @@ def evaluate_critic(
     return figures
 
 
-def evaluate_threshold(test: ScoredSteps, threshold: float, *, seed: int) -> tuple[Figure, Figure, Figure]:
-    """Coverage, risk among executed steps, and session risk of a threshold on test."""
+def evaluate_threshold(
+    test: ScoredSteps, threshold: float, *, seed: int, certificate: Certificate | None = None
+) -> tuple[Figure, Figure, Figure]:
+    """Coverage, risk among executed steps, and session risk of a threshold on test.
+
+    `certificate`: what it does not cover defers, as at the gate; None: the threshold alone decides.
+    """
     executed_N = test.scores_N >= threshold
+    if certificate is not None and test.procedures_N is not None:
+        executed_N &= np.array([certificate.covers(procedures) for procedures in test.procedures_N])
     session_N = session_codes(test.session_of_N)
     lost = np.unique(session_N[executed_N & test.wrong_N]).size
     return (
@@ -116,11 +127,12 @@ def evaluate_threshold(test: ScoredSteps, threshold: float, *, seed: int) -> tup
     )
 
 
-def step_bound(
+def step_certificate(
     calibrate: ScoredSteps, alpha: float, params: CertificateParams, *, cuts_C: ArrayLike | None = None
-) -> Bound:
-    """The step promise at `alpha` by itself, at the full delta, as `certify` makes it. Sees: calibrate."""
-    certificate = certify(
+) -> Certificate:
+    """The step promise at `alpha` by itself, at the full delta. Sees: calibrate."""
+    opened = calibrate.procedures_N
+    return certify(
         calibrate.scores_N,
         calibrate.wrong_N,
         calibrate.session_of_N,
@@ -131,8 +143,15 @@ def step_bound(
         policy_digest="",
         critic_digest="",
         cuts_C=cuts_C,
+        procedures_of=None if opened is None else dict(zip(calibrate.session_of_N, opened, strict=True)),
     )
-    return certificate.slices[0].alone
+
+
+def step_bound(
+    calibrate: ScoredSteps, alpha: float, params: CertificateParams, *, cuts_C: ArrayLike | None = None
+) -> Bound:
+    """What `step_certificate` promises, or its refusal. Sees: calibrate."""
+    return step_certificate(calibrate, alpha, params, cuts_C=cuts_C).slices[0].alone
 
 
 def certified_by_alpha(
@@ -146,16 +165,20 @@ def certified_by_alpha(
 ) -> tuple[dict[str, CertifiedFigures], dict[str, CertifiedFigures]]:
     """For each alpha alone, at the full delta: the step certificate and the session certificate, measured on test.
 
-    The thresholds are chosen on calibrate; test is only measured. Each promise holds for itself, not all at once.
+    The thresholds are chosen on calibrate; test is only measured. Each promise holds for itself, not all at once. As at
+    the gate, test sessions with a procedure open that no calibrate session had open execute nothing.
     """
     steps_by: dict[str, CertifiedFigures] = {}
     sessions_by: dict[str, CertifiedFigures] = {}
     session_N = session_codes(calibrate.session_of_N)
     for alpha in alphas:
-        step = step_bound(calibrate, alpha, params, cuts_C=cuts_C)
+        certificate = step_certificate(calibrate, alpha, params, cuts_C=cuts_C)
+        step = certificate.slices[0].alone
         session = certify_sessions(calibrate.scores_N, calibrate.wrong_N, session_N, alpha, params.delta)
         for by_alpha, bound in ((steps_by, step), (sessions_by, session)):
-            measured = None if bound.threshold is None else evaluate_threshold(test, bound.threshold, seed=seed)
+            measured = None
+            if bound.threshold is not None:
+                measured = evaluate_threshold(test, bound.threshold, seed=seed, certificate=certificate)
             by_alpha[alpha_key(alpha)] = CertifiedFigures(
                 alpha=alpha,
                 threshold=bound.threshold,

@@ -34,5 +34,5 @@ class Copilot:
             logger.exception("session %s: no proposal", session.session_id)
             return StepDecision(decision=Defer(reason="internal_error"), state_digest=digest)
         tier = self._schema.tier(proposal.action.type).tier
-        decision = decide(p_accept=None, threshold=None, tier=tier, legal=True, stage=stage)
+        decision = decide(p_accept=None, threshold=None, tier=tier, legal=True, procedures_certified=False, stage=stage)
         return StepDecision(decision=decision, state_digest=digest, proposal=proposal, tier=tier)

@@ -212,6 +212,31 @@ def test_a_refused_certificate_makes_a_bundle_that_defers_every_critical_step(
         assert decided.decision == Defer(reason="no_threshold")
 
 
+def test_in_a_session_with_an_uncertified_procedure_no_step_of_any_tier_executes(
+    tmp_path: Path, parts: dict[str, Any], bundle: DecisionBundle
+) -> None:
+    every = world().schema.procedures
+    certified, other = (every[0].id, every[1].id), every[2].id
+    certificate = parts["certificate"].model_copy(update={"procedures": certified})
+    build_bundle(tmp_path / "b", **{**parts, "certificate": certificate})
+    restricted = DecisionBundle.load(tmp_path / "b")
+    assert restricted.golden_mismatches() == []
+
+    def opened(*procedures: str) -> list[Session]:
+        return [s.model_copy(update={"procedures": procedures}) for s in world().calibrate.befores[:80]]
+
+    known = [*opened(*certified), *opened(certified[0])]
+    unrestricted = [one.decision for one in bundle.decide_batch(known)]
+    assert [one.decision for one in restricted.decide_batch(known)] == unrestricted
+    assert Execute() in unrestricted
+    decided = restricted.decide_batch([*opened(other), *opened(certified[0], other)])
+    assert {one.tier for one in decided} == {"routine", "critical"}
+    for one in decided:
+        assert one.decision == Defer(reason="uncertified_procedure")
+        assert one.threshold is None
+        assert one.proposal is not None
+
+
 def test_a_fresh_bundle_repeats_its_golden_decisions(bundle: DecisionBundle) -> None:
     assert bundle.golden_mismatches() == []
 

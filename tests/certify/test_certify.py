@@ -226,3 +226,36 @@ def test_a_promise_about_the_truth_says_what_it_rests_on_and_is_verified_with_it
         verify_certificate(more_caught, *rows, PARAMS)
     with pytest.raises(CertificateError, match="plant more probes"):
         certify(*rows, PARAMS, **ABOUT, sensitivity=Sensitivity(planted=30, caught=0))
+
+
+def test_a_certificate_is_about_the_procedures_of_its_labelled_sessions() -> None:
+    rows = draw(0, sessions=60)
+    opened = {f"s{s}": ("refund", "move") if s % 2 else ("move",) for s in range(60)} | {"not among them": ("loan",)}
+    made = certify(*rows, PARAMS, **ABOUT, procedures_of=opened)
+    assert made.procedures == ("move", "refund")
+    assert made.covers(("move",))
+    assert made.covers(("refund", "move"))
+    assert not made.covers(("loan",))
+    assert not made.covers(("move", "loan"))
+    everything = certify(*rows, PARAMS, **ABOUT)
+    assert everything.covers(("loan",))
+    assert made.id != everything.id
+    nothing = certify([], [], [], PARAMS, **ABOUT, procedures_of={})
+    assert not nothing.covers(("move",))
+
+
+def test_procedures_that_the_evidence_does_not_have_are_found_and_missing_ones_refused() -> None:
+    rows = draw(0, sessions=60)
+    opened = {f"s{s}": ("move",) for s in range(60)}
+    made = certify(*rows, PARAMS, **ABOUT, procedures_of=opened)
+    verify_certificate(made, *rows, PARAMS, procedures_of=opened)
+    for altered, evidence in (
+        (made.model_copy(update={"procedures": ("loan", "move")}), opened),
+        (made.model_copy(update={"procedures": None}), opened),
+        (made, {**opened, "s7": ("loan",)}),
+        (made, None),
+    ):
+        with pytest.raises(CertificateError, match="'procedures'"):
+            verify_certificate(altered, *rows, PARAMS, procedures_of=evidence)
+    with pytest.raises(CertificateError, match="1 sessions to certify on have no procedures, 's7'"):
+        certify(*rows, PARAMS, **ABOUT, procedures_of={s: p for s, p in opened.items() if s != "s7"})

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from desk_world import Judged, world
@@ -117,6 +119,22 @@ def test_a_certified_alpha_has_figures_of_the_test_split() -> None:
     assert got.risk.value < 0.55
 
 
+def test_test_sessions_with_a_procedure_that_calibrate_never_had_open_execute_nothing() -> None:
+    calibrate, test = scored(world().fit), scored(world().calibrate)
+    known = replace(calibrate, procedures_N=[("move",)] * calibrate.scores_N.size)
+    new_N = [session == test.session_of_N[0] for session in test.session_of_N]
+    mixed = replace(test, procedures_N=[("move", "loan") if new else ("move",) for new in new_N])
+    everything = certified_by_alpha(calibrate, test, (0.5,), PARAMS, seed=0)
+    for asked, gated in zip(everything, certified_by_alpha(known, mixed, (0.5,), PARAMS, seed=0), strict=True):
+        threshold = asked["0.50"].threshold
+        assert threshold is not None
+        executed_N = (test.scores_N >= threshold) & ~np.array(new_N)
+        assert gated["0.50"].threshold == threshold
+        assert gated["0.50"].coverage is not None
+        assert gated["0.50"].coverage.value == pytest.approx(executed_N.mean())
+        assert gated["0.50"].coverage.value < asked["0.50"].coverage.value  # type: ignore[union-attr]
+
+
 def test_a_report_survives_json_and_prints_every_figure() -> None:
     made = report()
     assert EvaluationReport.model_validate_json(made.model_dump_json()) == made
@@ -130,9 +148,10 @@ def test_a_report_survives_json_and_prints_every_figure() -> None:
 def test_a_curve_counts_as_executed_exactly_what_the_gate_would_execute() -> None:
     scores_N = np.random.default_rng(3).uniform(size=200).round(2)
     test = ScoredSteps(scores_N, np.zeros(200, dtype=bool), [str(i // 5) for i in range(200)])
+    proven = {"tier": "critical", "legal": True, "procedures_certified": True, "stage": "selective"}
     for threshold in (0.0, 0.25, float(scores_N[7]), 1.0):
         gated = [
-            decide(p_accept=float(p), threshold=threshold, tier="critical", legal=True, stage="selective").outcome
+            decide(p_accept=float(p), threshold=threshold, **proven).outcome  # type: ignore[arg-type]
             for p in scores_N
         ]
         assert evaluate_threshold(test, threshold, seed=0)[0].value == gated.count("execute") / 200

@@ -18,6 +18,7 @@ PROVEN: dict[str, Any] = {
     "threshold": 0.9,
     "tier": "critical",
     "legal": True,
+    "procedures_certified": True,
     "stage": "selective",
     "stopped": False,
 }
@@ -46,6 +47,8 @@ def test_a_score_equal_to_the_threshold_executes() -> None:
         ({"stage": "logging"}, "stage_not_selective"),
         ({"stage": "copilot"}, "stage_not_selective"),
         ({"stage": "calibration"}, "stage_not_selective"),
+        ({"procedures_certified": False}, "uncertified_procedure"),
+        ({"procedures_certified": None}, "uncertified_procedure"),
         ({"threshold": None}, "no_threshold"),
         ({"threshold": math.nan}, "no_threshold"),
         ({"threshold": math.inf}, "no_threshold"),
@@ -67,7 +70,7 @@ def test_the_kill_switch_comes_before_every_other_reason() -> None:
 
 
 def test_a_routine_step_needs_no_score_where_something_is_certified() -> None:
-    assert decide(p_accept=None, threshold=0.9, tier="routine", legal=True, stage="selective") == Execute()
+    assert decide(**{**PROVEN, "p_accept": None, "tier": "routine"}) == Execute()
 
 
 @pytest.mark.parametrize("nothing", [None, math.nan, "0.9", True])
@@ -81,12 +84,15 @@ def test_what_is_no_number_between_0_and_1_is_no_threshold_and_no_score(nothing:
     [
         ({"stage": "logging"}, "stage_not_selective"),
         ({"stage": "copilot"}, "stage_not_selective"),
+        ({"procedures_certified": False}, "uncertified_procedure"),
         ({"threshold": None}, "no_threshold"),
         ({"legal": False}, "illegal_action"),
         ({"stopped": True}, "stopped"),
     ],
 )
-def test_a_routine_step_still_obeys_stage_screen_and_kill_switch(changed: dict[str, Any], expected: str) -> None:
+def test_a_routine_step_still_obeys_stage_screen_certificate_and_kill_switch(
+    changed: dict[str, Any], expected: str
+) -> None:
     assert reason(tier="routine", **changed) == expected
 
 
@@ -95,14 +101,23 @@ def test_a_routine_step_still_obeys_stage_screen_and_kill_switch(changed: dict[s
     threshold=st.none() | st.floats(),
     tier=st.sampled_from(["routine", "critical"]),
     legal=st.booleans(),
+    known=st.booleans(),
     stage=st.sampled_from(get_args(Stage)),
     stopped=st.booleans(),
 )
 def test_the_gate_is_total_and_executes_only_on_proof(
-    p_accept: float | None, threshold: float | None, tier: Any, legal: bool, stage: Stage, stopped: bool
+    p_accept: float | None, threshold: float | None, tier: Any, legal: bool, known: bool, stage: Stage, stopped: bool
 ) -> None:
-    decision = decide(p_accept=p_accept, threshold=threshold, tier=tier, legal=legal, stage=stage, stopped=stopped)
-    certified = stage == "selective" and threshold is not None and 0 <= threshold <= 1
+    decision = decide(
+        p_accept=p_accept,
+        threshold=threshold,
+        tier=tier,
+        legal=legal,
+        procedures_certified=known,
+        stage=stage,
+        stopped=stopped,
+    )
+    certified = stage == "selective" and known and threshold is not None and 0 <= threshold <= 1
     scored = certified and p_accept is not None and 0 <= p_accept <= 1 and p_accept >= threshold
     assert isinstance(decision, Execute) == (legal and not stopped and (scored or (certified and tier == "routine")))
     assert isinstance(decision, Execute) or decision.reason in get_args(DeferReason)

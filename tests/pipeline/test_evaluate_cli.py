@@ -33,16 +33,20 @@ EVALUATED = {
 
 @pytest.fixture
 def bank(tmp_path: Path) -> Path:
-    """Sessions and splits as DVC leaves them, and parameters with rivals, hold-outs and curves."""
     write_params(tmp_path, **EVALUATED)
-    sessions = tiny_sessions(120)
-    canonical = tmp_path / "data" / "canonical" / "bank"
+    return with_sessions(tmp_path, 120)
+
+
+def with_sessions(root: Path, number: int) -> Path:
+    """Sessions and splits as DVC leaves them."""
+    sessions = tiny_sessions(number)
+    canonical = root / "data" / "canonical" / "bank"
     save_process(tiny_schema(), canonical / "process.yaml")
     write_sessions(sessions, canonical / "sessions.parquet")
     shares = SplitShares(train=0.4, fit=0.25, calibrate=0.2, test=0.15)
-    (tmp_path / "data" / "splits").mkdir()
-    write_splits(assign_splits(sessions, shares), tmp_path / "data" / "splits" / "bank.parquet")
-    return tmp_path
+    (root / "data" / "splits").mkdir()
+    write_splits(assign_splits(sessions, shares), root / "data" / "splits" / "bank.parquet")
+    return root
 
 
 def evaluate(root: Path, *arguments: str) -> Result:
@@ -119,6 +123,30 @@ def test_a_learning_curve_grows_with_the_procedures_own_sessions(bank: Path) -> 
     assert curve.points[3].figures["tool"].value < curve.points[-1].figures["tool"].value
     assert (folder / "curve.png").stat().st_size > 5_000
     assert [row["own"] for row in evidence(bank)["learning_curves"]["card"]["counts"]] == [5, 10, 24, 0, 5, 10, 24]
+
+
+def test_a_certificate_runs_with_unseen_operators_and_refuses_unseen_processes(tmp_path: Path) -> None:
+    write_params(tmp_path, **{**EVALUATED, "holdouts": {"operators": ["op-1"], "procedures": ["balance"]}})
+    bank = with_sessions(tmp_path, 400)
+    for holdout in ("operators", "processes"):
+        done = evaluate(bank, "certificate", "bank", "--holdout", holdout, "--evidence")
+        assert done.exit_code == 0, done.output
+        assert f"unseen {holdout}: " in done.output
+    got = evidence(bank)
+    operators, processes = got["certified_unseen_operators"], got["certified_unseen_processes"]
+    assert (operators["sessions"], processes["sessions"]) == (80, 200)
+    known, unknown = operators["tool"]["0.20"], processes["tool"]["0.20"]
+    assert known["coverage"]["value"] > 0
+    assert known["risk"]["value"] <= 0.2
+    assert known["any_procedure"] == {name: known[name] for name in ("coverage", "risk", "session_risk")}
+    assert unknown["threshold"] is not None
+    assert unknown["coverage"]["value"] == 0
+    assert (unknown["risk"]["value"], unknown["risk"]["n"]) == (None, 0)
+    assert unknown["any_procedure"]["risk"]["low"] > 0.2, "the promise would be broken"
+    assert 0.5 < operators["auroc"]["tool"]["value"] <= 1
+    assert set(got["added"]) == {"certified_unseen_operators", "certified_unseen_processes"}
+    folder = bank / ".state" / "evaluation" / "bank" / "processes" / "certificate"
+    assert {one.name for one in folder.iterdir()} == {"report.md", "tool.json", "strict.json"}
 
 
 def test_some_sessions_can_be_measured_but_not_made_evidence_of(bank: Path) -> None:
