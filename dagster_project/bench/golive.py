@@ -267,7 +267,7 @@ def _star_streams(root: Path, state: Path, console: Console) -> list[tuple[str, 
     from dagster_project.judged_steps import critical_steps
     from dagster_project.process_data import sessions_of
     from dagster_project.resources.workspace import ProcessPaths
-    from selective_autonomy.critic.boosted import BoostedCritic
+    from selective_autonomy.critic.kinds import fit_critic, load_critic
     from selective_autonomy.process.schema import load_process
 
     paths = ProcessPaths(root, state, "star")
@@ -275,16 +275,18 @@ def _star_streams(root: Path, state: Path, console: Console) -> list[tuple[str, 
         console.print(f"{paths.feedback} is missing: STAR's stream is left out; run `make star` first to have it")
         return []
     with console.status("STAR's labels …"):
-        schema, sides = load_process(paths.schema), sessions_of(paths, "fit", "calibrate")
+        schema, sides = load_process(paths.schema), sessions_of(paths, "train", "fit", "calibrate")
         fit = critical_steps(paths.feedback, schema, {"fit": sides["fit"]})
         calibrate = critical_steps(paths.feedback, schema, {"calibrate": sides["calibrate"]})
-        released = BoostedCritic.load(paths.critic)
-        swapped = BoostedCritic.fit(
-            released.evidence,
+        released = load_critic(paths.critic, policy=paths.policy)
+        swapped = fit_critic(
+            sides["train"],
+            schema,
             [j.before for j in calibrate],
             [j.proposal for j in calibrate],
             [not j.wrong for j in calibrate],
             load_params(root / "params.yaml").process("star").critic,
+            policy=paths.policy,
         )
         return [
             (f"STAR, {side}, alpha {alpha:.2f}", _star_stream(judged, critic, alpha))
