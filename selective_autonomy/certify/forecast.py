@@ -125,6 +125,7 @@ def forecast(stream: LabelStream, now: datetime, *, seed: int, futures: int = FU
 
     Assumptions: sessions to come are like those seen (and scored by the same critic), and come at the rate of the last
     RECENT_DAYS days. Errors that nobody has seen yet cannot be foreseen: from few sessions the interval is too narrow.
+    Back-tested (`make bench-golive`), the interval holds the day in 53 to 66 % of forecasts, not in 80 %.
     Sees: calibrate (or fit, to try it out), never test.
 
     Raises:
