@@ -32,11 +32,15 @@ def true_risk_facts(paths: ProcessPaths, certificate: Certificate) -> dict[str, 
     judged = critical_steps(paths.feedback, load_process(paths.schema), sessions_of(paths, "calibrate"))
     critic = load_critic(paths.critic, policy=paths.policy)
     scores_N = critic.p_accept([j.before for j in judged], [j.proposal for j in judged])
-    executed = [one for one, score in zip(judged, scores_N, strict=True) if score >= certificate.threshold]
+    executed = [
+        one
+        for one, score in zip(judged, scores_N, strict=True)
+        if (threshold := certificate.threshold_of(one.proposal.action.type)) is not None and score >= threshold
+    ]
     if not executed or any(one.judgement.truly_wrong is None for one in executed):
         return {}
     key = certificate.scores_digest.encode()
-    drawn = [
+    adjudicated = [
         drawn(key, "adjudication", one.replayed.session_id, str(one.replayed.step.index), rate=ADJUDICATED_SHARE)
         for one in executed
     ]
@@ -44,7 +48,7 @@ def true_risk_facts(paths: ProcessPaths, certificate: Certificate) -> dict[str, 
         [one.wrong for one in executed],
         [
             float(bool(one.judgement.truly_wrong)) if adjudicate else np.nan
-            for one, adjudicate in zip(executed, drawn, strict=True)
+            for one, adjudicate in zip(executed, adjudicated, strict=True)
         ],
         np.full(len(executed), ADJUDICATED_SHARE),
         [one.replayed.session_id for one in executed],

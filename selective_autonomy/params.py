@@ -289,6 +289,16 @@ class ProcessParams(Frozen):
             raise ValueError(f"a rival is called {DEFAULT_POLICY!r}, which is the name of the process's own policy")
         return self
 
+    @model_validator(mode="after")
+    def _nobody_learns_whose_errors_pass(self) -> ProcessParams:
+        trees = self.critic.evidence if isinstance(self.critic, StackedParams) else self.critic
+        if self.certificate.adjudicated and isinstance(trees, EvidenceParams) and trees.operator_habits:
+            raise ValueError(
+                "certificate: adjudicated promises what probes of the average operator show, and a critic with "
+                "operator_habits learns whose errors pass; set operator_habits: false, or adjudicated: false"
+            )
+        return self
+
     def policy_named(self, name: str) -> PolicyParams:
         """The policy called `name`: "policy" is the process's own, then a rival's name, then a kind.
 

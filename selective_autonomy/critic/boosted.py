@@ -10,7 +10,7 @@ import lightgbm
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from selective_autonomy.critic.by_action import Calibration
+from selective_autonomy.critic.by_action import Calibrated, Calibration
 from selective_autonomy.critic.card import write_card
 from selective_autonomy.critic.cross_fitting import checked_labels, held_out, session_folds
 from selective_autonomy.critic.evidence import CATEGORIES, NAMES, Evidence, action_types
@@ -25,21 +25,13 @@ _THREADS = 1  # the same trees and scores on every machine; a fit on 10k rows ta
 _BOOSTER = "critic.txt"
 
 
-class BoostedCritic:
+class BoostedCritic(Calibrated):
     """Implements `Critic`. Deterministic: the same rows, parameters and seed give the same scores."""
 
     kind = "evidence"
 
     def __init__(self, evidence: Evidence, booster: lightgbm.Booster, calibration: Calibration) -> None:
         self.evidence, self._booster, self._calibration = evidence, booster, calibration
-
-    @property
-    def calibration(self) -> str:
-        return self._calibration.kind
-
-    @property
-    def fit_log_loss(self) -> dict[str, float]:
-        return self._calibration.log_loss
 
     @classmethod
     def fit(
@@ -90,13 +82,6 @@ class BoostedCritic:
     def p_accept_rows(self, x_NF: NDArray[np.float64]) -> NDArray[np.float64]:
         """`p_accept_N` of at least one row that `evidence.featurise` made."""
         return self._calibration(boosted_log_odds(self._booster, x_NF), action_types(x_NF))
-
-    def cuts(self, count: int) -> NDArray[np.float64]:
-        """`count` thresholds, strictest first, at quantiles of the cross-fitted scores of the fit split.
-
-        Fixed before the calibrate split is looked at, as an exact fixed-sequence test wants them.
-        """
-        return self._calibration.cuts(count)
 
     def importances(self) -> dict[str, float]:
         """Share of the total gain that each evidence brought, largest first."""

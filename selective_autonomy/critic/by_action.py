@@ -78,7 +78,10 @@ class Calibration:
         return "; ".join([self.pooled.kind, *(f"{name} {own.kind}" for name, own in sorted(self.own.items()))])
 
     def cuts(self, count: int) -> NDArray[np.float64]:
-        """`count` thresholds, strictest first, at quantiles of the cross-fitted scores."""
+        """`count` thresholds, strictest first, at quantiles of the cross-fitted scores of the fit split.
+
+        Fixed before the calibrate split is looked at, as an exact fixed-sequence test wants them.
+        """
         return quantile_cuts(self.fit_scores_N, count)
 
     def save(self, out: Path) -> None:
@@ -105,6 +108,23 @@ class Calibration:
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as err:
             raise ModelError(f"{path} holds no calibration: {err!r}; fit the critic again") from err
         return cls(pooled, own, scores_N, losses)
+
+
+class Calibrated:
+    """What every critic answers from its calibration: see `critic.protocol.Critic`."""
+
+    _calibration: Calibration
+
+    @property
+    def calibration(self) -> str:
+        return self._calibration.kind
+
+    @property
+    def fit_log_loss(self) -> dict[str, float]:
+        return self._calibration.log_loss
+
+    def cuts(self, count: int) -> NDArray[np.float64]:
+        return self._calibration.cuts(count)
 
 
 def _own(

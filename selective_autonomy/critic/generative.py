@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 
-from selective_autonomy.critic.by_action import Calibration, types_of
+from selective_autonomy.critic.by_action import Calibrated, Calibration, types_of
 from selective_autonomy.critic.card import read_card, write_card
 from selective_autonomy.critic.cross_fitting import checked_labels, held_out, session_folds
 from selective_autonomy.critic.verdict_training import Reading, readings, train_verdicts
@@ -32,7 +32,7 @@ _WEIGHTS = "verdict.safetensors"
 _ROWS = "rows_2d"
 
 
-class GenerativeCritic:
+class GenerativeCritic(Calibrated):
     """Implements `Critic`. Batch equals single up to rounding: proposals of one session are judged in one pass.
 
     Safe to call from several threads, and while the policy is asked: they take turns.
@@ -42,14 +42,6 @@ class GenerativeCritic:
 
     def __init__(self, policy: CausalLMPolicy, verdict: Verdict, calibration: Calibration) -> None:
         self._policy, self._verdict, self._calibration = policy, verdict, calibration
-
-    @property
-    def calibration(self) -> str:
-        return self._calibration.kind
-
-    @property
-    def fit_log_loss(self) -> dict[str, float]:
-        return self._calibration.log_loss
 
     @classmethod
     def fit(
@@ -77,10 +69,6 @@ class GenerativeCritic:
     def p_accept(self, befores: Sequence[Session], proposals: Sequence[Proposal]) -> NDArray[np.float64]:
         """`p_accept_N` strictly inside (0, 1)."""
         return self._calibration(judge(self._policy, self._verdict, befores, proposals), types_of(proposals))
-
-    def cuts(self, count: int) -> NDArray[np.float64]:
-        """At quantiles of the cross-fitted scores of the fit split."""
-        return self._calibration.cuts(count)
 
     def importances(self) -> dict[str, float]:
         """Empty: what a model reads in a log cannot be told apart."""

@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from selective_autonomy.critic.by_action import Calibration, types_of
+from selective_autonomy.critic.by_action import Calibrated, Calibration, types_of
 from selective_autonomy.critic.card import read_card, write_card
 from selective_autonomy.critic.cross_fitting import checked_labels, held_out, session_folds
 from selective_autonomy.errors import ModelError
@@ -21,7 +21,7 @@ Whole = Literal["head", "action"]
 _LEAST_ODDS = 1e-12  # log-odds stay finite where rounding leaves a probability of 0 or 1
 
 
-class PolicyProbabilityCritic:
+class PolicyProbabilityCritic(Calibrated):
     """Implements `Critic`: a calibrated `p_head`, or `exp(log_prob)`, of head and arguments together.
 
     `of`: whose probability it is. Where feedback is about the head alone, what is said of arguments is noise; where it
@@ -32,14 +32,6 @@ class PolicyProbabilityCritic:
 
     def __init__(self, of: Whole, calibration: Calibration) -> None:
         self.of, self._calibration = of, calibration
-
-    @property
-    def calibration(self) -> str:
-        return self._calibration.kind
-
-    @property
-    def fit_log_loss(self) -> dict[str, float]:
-        return self._calibration.log_loss
 
     @classmethod
     def fit(
@@ -71,10 +63,6 @@ class PolicyProbabilityCritic:
         if len(befores) != len(proposals):
             raise ModelError(f"got {len(befores)} logs and {len(proposals)} proposals; give one log a proposal")
         return self._calibration(log_odds(proposals, self.of), types_of(proposals))
-
-    def cuts(self, count: int) -> NDArray[np.float64]:
-        """At quantiles of the calibrated probabilities of the fit split."""
-        return self._calibration.cuts(count)
 
     def importances(self) -> dict[str, float]:
         return {"p_head" if self.of == "head" else "log_prob": 1.0}

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from selective_autonomy.critic.boosted import boost, boosted_log_odds, gain_shares, read_booster
-from selective_autonomy.critic.by_action import Calibration
+from selective_autonomy.critic.by_action import Calibrated, Calibration
 from selective_autonomy.critic.card import read_card, write_card
 from selective_autonomy.critic.evidence import NAMES, Evidence, action_types
 from selective_autonomy.critic.generative import causal_lm, judge, load_verdict, save_verdict
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 _BOOSTER = "critic.txt"
 
 
-class StackedCritic:
+class StackedCritic(Calibrated):
     """Implements `Critic`. `weights` None: trees join the parts, else they are one of the parts that it weighs."""
 
     kind = "stacked"
@@ -52,10 +52,6 @@ class StackedCritic:
     @property
     def calibration(self) -> str:
         return f"{'trees' if self._weights is None else 'regression'}, {self._calibration.kind}"
-
-    @property
-    def fit_log_loss(self) -> dict[str, float]:
-        return self._calibration.log_loss
 
     @classmethod
     def fit(
@@ -102,10 +98,6 @@ class StackedCritic:
         else:
             raw_N = self._weights(columns(proposals, generative_N, boosted_log_odds(self._booster, x_NF)))
         return self._calibration(raw_N, action_types(x_NF))
-
-    def cuts(self, count: int) -> NDArray[np.float64]:
-        """At quantiles of the cross-fitted scores of the fit split."""
-        return self._calibration.cuts(count)
 
     def importances(self) -> dict[str, float]:
         """Of trees: shares of the gain; of a regression: shares of the sizes of its slopes."""

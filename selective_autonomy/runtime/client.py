@@ -18,7 +18,7 @@ logger = logging.getLogger(__name__)
 
 # Twice the service's own time limit for a decision (10 s): it answers `timeout` by itself well before that.
 TIMEOUT_SECONDS = 20.0
-# What the service asks for; labels, outcome and operator stay at home.
+# What the service asks for, the operator for a critic that knows habits; labels and outcome stay at home.
 SENT_FIELDS = {"session_id", "process_id", "process_version", "procedures", "operator_id", "events"}
 
 

@@ -12,7 +12,17 @@ from small_policy import GENERATIVE, rows, untrained
 from selective_autonomy.critic.kinds import fit_critic, load_critic
 from selective_autonomy.critic.protocol import Critic
 from selective_autonomy.errors import ModelError
-from selective_autonomy.params import CriticParams, PolicyProbabilityParams, ProcessParams, StackedParams
+from selective_autonomy.params import (
+    CriticParams,
+    EvidenceParams,
+    GenerativeParams,
+    PolicyProbabilityParams,
+    ProcessParams,
+    StackedParams,
+    load_params,
+)
+
+ROOT = Path(__file__).parents[2]
 
 KINDS: list[CriticParams] = [
     PolicyProbabilityParams(seed=1),
@@ -94,3 +104,20 @@ def test_a_critic_of_params_yaml_states_its_kind() -> None:
     rest = json.loads(PARAMS.model_dump_json(exclude={"kind"}))
     with pytest.raises(ValidationError, match="critic"):
         ProcessParams.model_validate({"source": "desk", "critic": rest})
+
+
+def test_a_critic_that_knows_who_is_asked_may_not_learn_from_adjudicated_labels() -> None:
+    desk = load_params(ROOT / "params.yaml").process("broadband")
+    assert desk.certificate.adjudicated
+    assert isinstance(desk.critic, EvidenceParams)
+    knowing = desk.critic.model_copy(update={"operator_habits": True})
+    stacked = StackedParams(evidence=knowing, generative=GenerativeParams(seed=1), seed=1)
+    for critic in (knowing, stacked):
+        with pytest.raises(ValueError, match="set operator_habits: false"):
+            ProcessParams.model_validate({**desk.model_dump(), "critic": critic.model_dump()})
+    raw = {
+        **desk.model_dump(),
+        "critic": knowing.model_dump(),
+        "certificate": {**desk.certificate.model_dump(), "adjudicated": False},
+    }
+    assert ProcessParams.model_validate(raw).critic == knowing

@@ -10,7 +10,7 @@ from dagster_project.judged_steps import judged_in
 from selective_autonomy.desk.embedded import EmbeddedDesk
 from selective_autonomy.desk.operators import SimulatedOperator, draw_crew
 from selective_autonomy.desk.truth import moves
-from selective_autonomy.errors import ModelError
+from selective_autonomy.errors import IllegalAction, ModelError
 from selective_autonomy.gate import Defer
 from selective_autonomy.policy.protocol import Proposal
 from selective_autonomy.policy.scripted import certain
@@ -76,7 +76,8 @@ def test_every_proposal_is_judged_and_what_is_accepted_is_done() -> None:
 def test_a_policy_that_fails_or_does_what_the_screen_forbids_leaves_the_step_to_the_person() -> None:
     for answer, reason in (
         (ModelError("broken"), "internal_error"),
-        (SubmitForm(form="no_such_form", values={}), "no_legal_action"),
+        (SubmitForm(form="no_such_form", values={}), "illegal_action"),
+        (IllegalAction("nothing is open"), "no_legal_action"),
     ):
         _, case = _worked(answer)
         assert case.status == "closed"
