@@ -6,6 +6,8 @@ VENV := .venv
 BIN := $(CURDIR)/$(VENV)/bin
 RUN := $(BIN)/selective-autonomy
 export PATH := $(BIN):$(PATH)
+# What has been measured anew stands in the documents at once: `make test` holds them to the evidence files.
+TABLES := $(RUN) readme
 # A thread that spins while it waits makes torch 5-20 times slower as soon as anything else runs.
 export OMP_WAIT_POLICY := PASSIVE
 # The corpora: give STAR=<folder> / ABCD=<folder>, or they are fetched from their public homes.
@@ -34,12 +36,15 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 
 demo: setup ## the whole loop on the embedded desk, one table at the end (under 10 minutes)
 	@$(RUN) demo
+	@$(TABLES)
 
 star: setup ## the same loop on real operators' traces (STAR=<folder>, or fetched)
 	@$(RUN) corpus star
+	@$(TABLES)
 
 abcd: setup ## the same loop on the second corpus (ABCD=<folder>, or fetched)
 	@$(RUN) corpus abcd
+	@$(TABLES)
 
 bench-policy: setup ## speed of training and of a decision, as ratios of one run (STAR=<folder>, or fetched)
 	@$(RUN) bench policy
@@ -52,6 +57,7 @@ bench-mix: setup ## corrections back into training, mixed with logs and as prefe
 
 bench-certify: star ## threshold rules, ours and others', on the same draws of a simulated critic and of STAR (some minutes)
 	@$(RUN) bench certify
+	@$(TABLES)
 
 bench-critics: star demo ## every kind of critic and calibration on the same feedback, by folds of fit (about half an hour)
 	@$(RUN) bench critics star --loss tool
@@ -59,9 +65,11 @@ bench-critics: star demo ## every kind of critic and calibration on the same fee
 
 bench-golive: setup ## after go-live: daily recertification from audits, forecasts of time-to-autonomy (STAR's, too, if made; some minutes)
 	@$(RUN) bench golive
+	@$(TABLES)
 
 bench-noise: star ## noisy and biased feedback on purpose: true risk with and without the noise model (about an hour)
 	@$(RUN) bench noise
+	@$(TABLES)
 
 test: check ## everything: checks, then all tests
 	@$(BIN)/pytest
